@@ -1,0 +1,64 @@
+# make ablate    train on the embedded default under BLEU and COMET and rank the rewards (ARGS="--seeds 0,1" adds flags)
+# make test      run the whole suite                                                    (ARGS="tests/rewards" narrows it)
+# make study     the unhurried ablation: five seeds, into runs/study
+# make lint, make types, make clean
+#
+# Each makes the virtual environment first if need be. PYTHON picks the interpreter, VENV the place.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+# The interpreter that counts is that of an environment already there.
+INTERPRETER := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+MINOR := $(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifeq ($(MINOR),)
+$(error $(INTERPRETER) does not run: name a Python of 3.10 or later, as in `make test PYTHON=python3.11`)
+endif
+
+# unbabel-comet, against which our COMET is tested, has a tested set for these only.
+ifneq ($(filter 3.11 3.12,$(MINOR)),)
+CONSTRAINTS := constraints.txt
+EXTRAS := comet,tts
+else
+CONSTRAINTS := constraints-no-comet.txt
+EXTRAS := tts
+endif
+
+.PHONY: ablate study test lint types clean
+
+ablate: $(VENV)/.installed
+	$(BIN)/speechbench ablate --rewards bleu,comet $(ARGS)
+
+study: $(VENV)/.installed
+	$(BIN)/speechbench ablate --rewards bleu,comet --seeds 0,1,2,3,4 --out runs/study $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(ARGS)
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy $(ARGS)
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find speechbench tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Each stamp says that the extras were installed from these very files.
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[$(EXTRAS),test]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[$(EXTRAS),dev]'
+	touch $@

@@ -1,0 +1,181 @@
+"""The registry: found by name, by place or by entry point; refused when taken; suggested when mistyped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speechbench import registry
+from speechbench.errors import UsageError
+from speechbench.registry import BENCHMARKS, MODELS, REWARDS, TRAINERS, Registry
+
+
+@pytest.fixture
+def rewards() -> Registry[Any]:
+    return Registry("reward", {"lazy": "json:dumps", "absent": "no_such_module:plug"})
+
+
+def test_decorator_registers_and_returns_the_plug(rewards: Registry[Any]) -> None:
+    @rewards.register("mine")
+    def mine() -> None: ...
+
+    assert rewards.get("mine") is mine
+    assert rewards.names() == ["absent", "lazy", "mine"]
+
+
+def test_lazy_plug_is_imported_only_when_asked_for(rewards: Registry[Any]) -> None:
+    import json
+
+    assert "absent" in rewards.names() and rewards.where("absent") == "no_such_module:plug"
+    assert rewards.get("lazy") is json.dumps
+    with pytest.raises(ModuleNotFoundError):
+        rewards.get("absent")
+
+
+def test_duplicate_is_refused_and_told_where_the_first_stands(rewards: Registry[Any]) -> None:
+    @rewards.register("mine")
+    def first() -> None: ...
+
+    line = first.__code__.co_firstlineno
+    with pytest.raises(UsageError, match=rf"'mine' is already registered, by .*test_registry\.py:{line}"):
+
+        @rewards.register("mine")
+        def second() -> None: ...
+
+    assert rewards.get("mine") is first
+    with pytest.raises(UsageError, match="'lazy' is already registered, by json:dumps"):
+        rewards.register("lazy")(first)
+
+
+def test_same_definition_may_register_again(rewards: Registry[Any]) -> None:
+    def define() -> Any:
+        @rewards.register("mine")
+        def mine() -> None: ...
+
+        return mine
+
+    define()
+    define()
+
+
+def test_cell_of_a_notebook_may_be_edited_and_run_again(rewards: Registry[Any]) -> None:
+    def first() -> None: ...
+    def second() -> None: ...
+
+    for cell in (first, second):
+        cell.__module__, cell.__qualname__ = "__main__", "mine"
+        rewards.register("mine")(cell)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("blue", "bleu"), ("comett", "comet"), ("chrF", "chrf")])
+def test_mistyped_name_gets_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown reward {typed!r}: did you mean {meant!r}") as caught:
+        REWARDS.get(typed)
+    assert caught.value.exit_status == 2
+
+
+def test_name_unlike_any_gets_the_list(rewards: Registry[Any]) -> None:
+    with pytest.raises(UsageError, match="unknown reward 'zzz': there are: absent, lazy"):
+        rewards.get("zzz")
+
+
+@pytest.mark.parametrize(
+    ("plugs", "names"),
+    [
+        (REWARDS, {"bleu", "chrf", "binary", "comet", "constant", "random", "slots"}),
+        (BENCHMARKS, {"covost2", "librisqa", "manifest", "covost2-mini", "librisqa-mini"}),
+        (MODELS, {"tiny", "granite-speech"}),
+        (TRAINERS, {"sft", "grpo", "mixed-grpo"}),
+    ],
+)
+def test_every_builtin_is_there(plugs: Registry[Any], names: set[str]) -> None:
+    assert names <= set(plugs.names())
+    for name in names:
+        assert callable(plugs.get(name))
+
+
+def test_plug_in_a_file(rewards: Registry[Any], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def brevity(completions, **columns):\n    return [1.0 for _ in completions]\n")
+    plug = rewards.get(f"{file}:brevity")
+    assert plug(["a", "b"]) == [1.0, 1.0]
+    assert rewards.get(f"{file}:brevity") is plug
+    assert rewards.file_hash("lazy") is None
+
+
+def test_edited_file_is_read_again(rewards: Registry[Any], tmp_path: Path) -> None:
+    # Same length and same second: Python's cache of compiled files would not see the difference.
+    file = tmp_path / "mine.py"
+    hashes = set()
+    for value in (1, 2, 3):
+        file.write_text(f"def brevity():\n    return {value}\n")
+        assert rewards.get(f"{file}:brevity")() == value
+        hashes.add(rewards.file_hash(f"{file}:brevity"))
+    assert len(hashes) == 3
+
+
+def test_edited_file_may_register_its_name_again(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    text = "from speechbench.registry import register_reward\n\n@register_reward('edited')\ndef edited(): return {}\n"
+    try:
+        for value in (1, 2):
+            file.write_text("\n" * value + text.format(value))
+            assert REWARDS.get(f"{file}:edited")() == value
+        assert REWARDS.get("edited")() == 2
+    finally:
+        REWARDS._loaded.pop("edited", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "message"),
+    [
+        (None, "x", "there is no file"),
+        ("def brevity(): ...", "brevty", "defines no 'brevty'; did you mean 'brevity'"),
+        ("def brevity(:", "brevity", "cannot be imported: SyntaxError"),
+        ("import no_such_module", "x", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_file_that_does_not_hold_the_plug(
+    rewards: Registry[Any], tmp_path: Path, text: str | None, attribute: str, message: str
+) -> None:
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        rewards.get(f"{file}:{attribute}")
+    assert "mine.py" in str(caught.value)
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: [e for e in entries if e.group == group])
+
+
+def test_installed_entry_point(rewards: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    entry = EntryPoint("installed", "json:loads", "speechbench.rewards")
+    other = EntryPoint("elsewhere", "json:load", "speechbench.models")
+    _install(monkeypatch, entry, entry, other)
+    assert rewards.get("installed") is json.loads
+    assert "elsewhere" not in rewards.names()
+
+
+def test_entry_point_with_a_taken_name_is_refused_every_time(
+    rewards: Registry[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, EntryPoint("lazy", "json:loads", "speechbench.rewards"))
+    for _ in range(2):
+        with pytest.raises(UsageError, match="'lazy' of the installed entry point json:loads is already registered"):
+            rewards.names()
+
+
+def test_importing_the_plugs_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'sacrebleu', 'pandas', 'datasets'}"
+    code = f"import sys, speechbench.registry, speechbench.rewards; print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
