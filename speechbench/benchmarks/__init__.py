@@ -1,0 +1,16 @@
+"""What is asked: sources of spoken examples, the official data sets, anyone's own, and the embedded ones."""
+
+from speechbench.benchmarks.audio import Audio
+from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, Problem, Progress
+from speechbench.benchmarks.loading import load_benchmark
+
+__all__ = [
+    "AUDIO_PLACEHOLDER",
+    "SPLITS",
+    "Audio",
+    "Benchmark",
+    "Example",
+    "Problem",
+    "Progress",
+    "load_benchmark",
+]

@@ -1,0 +1,126 @@
+"""What every benchmark is: examples with lazily decoded audio, and what is known about them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from speechbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from speechbench.benchmarks.audio import Audio
+
+AUDIO_PLACEHOLDER = "<|audio|>"
+SPLITS = ("train", "validation", "test")
+
+
+def check_split(split: str) -> None:
+    """Refuses what is not one of `SPLITS`.
+
+    Raises:
+        UsageError: If there is no such split.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}: there are {', '.join(SPLITS)}")
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)` while a long piece of work goes on."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item of a benchmark.
+
+    Attributes:
+        id: Unique within the benchmark.
+        audio: The speech, decoded when asked for; `None` only for the no-audio control.
+        instruction: What the model is told, with `AUDIO_PLACEHOLDER` where the audio stands.
+        references: Correct outputs, at least one; the first is the one that is trained on.
+        source: The gold transcript of the speech, where known.
+        source_language: Of the speech, as a code of two or three letters, with region where needed.
+        target_language: Of the references.
+        speaker: Who speaks, where known.
+        columns: The example's other columns, handed to rewards by name.
+    """
+
+    id: str
+    audio: Audio | None
+    instruction: str
+    references: tuple[str, ...]
+    source: str | None
+    source_language: str
+    target_language: str
+    speaker: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing found wrong with a benchmark's files.
+
+    Attributes:
+        where: The file and line, or the example.
+        what: What is wrong and how to mend it.
+    """
+
+    where: str
+    what: str
+
+
+class Benchmark(ABC):
+    """A source of examples. Subclasses are registered and take their parameters as keyword arguments.
+
+    Attributes:
+        name: As registered, with its parameters (a spec): what the run folder records.
+        task: "translation" or "question-answering" or "other".
+        source_language: Of the speech.
+        target_language: Of the references.
+        licence: Of the data.
+        citation: Whom to cite for the data.
+        metrics: Specs of the metrics measured by default, in the order of the board's columns.
+        comet_checkpoint: Which checkpoint the spec `comet` means on this benchmark.
+        problems: What `load` found missing or broken so far; nothing is dropped without standing here.
+    """
+
+    name: str
+    task: ClassVar[str] = "other"
+    source_language: str = "en"
+    target_language: str = "en"
+    licence: ClassVar[str] = "unknown"
+    citation: ClassVar[str] = ""
+    metrics: tuple[str, ...] = ("bleu", "chrf", "binary")
+    comet_checkpoint: str = "Unbabel/wmt22-comet-da"
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._noted: set[Problem] = set()
+
+    def note(self, where: str, what: str) -> None:
+        """Adds to `problems`, once: loading a split twice finds the same things again."""
+        problem = Problem(where, what)
+        if problem not in self._noted:
+            self._noted.add(problem)
+            self.problems.append(problem)
+
+    @abstractmethod
+    def load(self, split: str, limit: int | None = None) -> list[Example]:
+        """The examples of one split, in a fixed order.
+
+        Args:
+            split: "train", "validation" or "test".
+            limit: At most so many, from the front.
+
+        Raises:
+            MissingError: If the data is not there; the message says how to get it.
+            UsageError: If there is no such split.
+        """
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Makes or fetches the data, where this benchmark can; otherwise does nothing."""
+
+    def expected_counts(self) -> Mapping[str, int]:
+        """How many examples each split should have, where that is known."""
+        return {}
