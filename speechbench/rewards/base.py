@@ -1,0 +1,98 @@
+"""What every reward and metric is: one scorer, used to train on unit scale and to measure on the field's.
+
+As a reward it gives one number per hypothesis. As a metric it gives sufficient statistics per segment,
+whose sum over a corpus gives the corpus score through one of `speechbench.rewards.aggregate.AGGREGATES`;
+so corpus scores of thousands of bootstrap resamples are one matrix product.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.specs import Spec
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Hypotheses to score, each with its example.
+
+    The hypotheses of one prompt's group stand next to each other and share the same `Example` object.
+
+    Attributes:
+        hypotheses: Texts the model wrote.
+        examples: For each hypothesis its example.
+        seeds: For each hypothesis a number that depends on (seed, step, example, member) alone: the only
+            randomness a reward may use.
+    """
+
+    hypotheses: Sequence[str]
+    examples: Sequence[Example]
+    seeds: Sequence[int]
+
+    @classmethod
+    def of(cls, hypotheses: Sequence[str], examples: Sequence[Example]) -> Batch:
+        """A batch for measuring: the seeds are the positions."""
+        return cls(hypotheses, examples, range(len(hypotheses)))
+
+
+class Reward(ABC):
+    """A scorer. Subclasses are registered and take their parameters as keyword arguments.
+
+    Attributes:
+        spec: How it was asked for, with defaults of the benchmark filled in; set by `load_reward`.
+        display: What a column is called ("BLEU", "comet[tiny]").
+        family: "overlap", "embedding", "learned", "exact" or "control".
+        range: Lowest and highest unit-scale score; infinite where there is no bound.
+        scale: Field's scale over unit scale: 100 for most metrics.
+        needs: Which of "reference", "source", "audio" an example must have.
+        languages: Target languages it is meant for; empty for any.
+        aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
+        extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
+        citation: Paper or library the score comes from.
+    """
+
+    spec: Spec
+    display: str
+    family: ClassVar[str] = "exact"
+    range: tuple[float, float] = (0.0, 1.0)
+    scale: float = 100.0
+    needs: frozenset[str] = frozenset({"reference"})
+    languages: frozenset[str] = frozenset()
+    aggregate: ClassVar[str] = "mean"
+    extra: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> list[float | None]:
+        """Scores each hypothesis on unit scale, higher is better; `None` means that it does not apply."""
+
+    def statistics(self, batch: Batch) -> npt.NDArray[np.float64]:
+        """Sufficient statistics, shape [segment, statistic]; by default the score and a count."""
+        return mean_statistics(self.score(batch), self.scale)
+
+    def signature(self) -> Mapping[str, Any]:
+        """Everything the score depends on: name, version, parameters, checkpoint, library version."""
+        return {}
+
+    def check(self, benchmark: Benchmark) -> None:
+        """Refuses benchmarks that this scorer was not made for.
+
+        Raises:
+            UsageError: If it must not be used there.
+        """
+
+
+def mean_statistics(scores: Sequence[float | None], scale: float) -> npt.NDArray[np.float64]:
+    """What the aggregate "mean" takes: [score on the field's scale, 1] per segment, zeros where none applies.
+
+    Returns:
+        Shape [segment, 2].
+    """
+    return np.array([(0.0, 0.0) if s is None else (s * scale, 1.0) for s in scores]).reshape(-1, 2)

@@ -1,0 +1,145 @@
+"""A plain function as a reward, with the signature that TRL's users know."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from speechbench.errors import UsageError
+from speechbench.rewards.base import Batch, Reward
+from speechbench.specs import Value
+
+# What every function can ask for by name; the examples' other columns come on top.
+COLUMNS = ("completions", "prompts", "references", "reference", "source", "language", "id")
+
+
+class FunctionReward(Reward):
+    """Wraps `function(completions, **columns) -> list[float | None]`.
+
+    The function is called by keyword, with those of these lists that it names (all, if it takes `**columns`),
+    each with one entry per hypothesis: `completions` (the hypotheses), `prompts` (the instructions),
+    `references` (a list each), `reference` (the first), `source`, `language` (the target's), `id`, and the
+    examples' other columns. A function's attribute `range`, a pair, declares the lowest and highest score.
+
+    Args:
+        function: What is called; parameters other than the columns are bound already.
+        name: What it is called in tables.
+        source_hash: Of its source text, as `source_hash` gives it: an edited function is another reward.
+
+    Raises:
+        UsageError: If it is async, takes no `completions`, or its `range` is no pair of numbers.
+    """
+
+    range = (-math.inf, math.inf)
+    needs = frozenset()
+
+    def __init__(self, function: Callable[..., Any], name: str, source_hash: str) -> None:
+        self.function, self.display, self.source_hash = function, name, source_hash
+        parameters = inspect.signature(function).parameters.values()
+        self._takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        by_keyword = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self._names = {p.name for p in by_keyword}
+        self._required = {p.name for p in by_keyword if p.default is p.empty}
+        positional_only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
+        plain = _unwrapped(function)
+        if inspect.iscoroutinefunction(plain):
+            raise UsageError(f"reward {name}: the function is async; write a plain one")
+        if positional_only or not (self._takes_all or "completions" in self._names):
+            raise UsageError(f"reward {name}: the function must take `completions` by name and return a list of scores")
+        if hasattr(plain, "range"):
+            self.range = _checked_range(plain.range, name)
+        # Without a declared unit range there is no field's scale to show it on.
+        self.scale = 100.0 if self.range == (0.0, 1.0) else 1.0
+
+    def score(self, batch: Batch) -> list[float | None]:
+        """What the function returns.
+
+        Raises:
+            UsageError: If it requires a column that the examples lack.
+        """
+        columns = self._columns(batch)
+        missing = sorted(self._required - columns.keys())
+        if missing:
+            raise UsageError(
+                f"reward {self.display} requires {missing[0]!r}, which is no column of the examples: "
+                f"they have {', '.join(sorted(columns))}"
+            )
+        result: list[float | None] = self.function(
+            **{key: value for key, value in columns.items() if self._takes_all or key in self._names}
+        )
+        return result
+
+    def signature(self) -> Mapping[str, Any]:
+        """Name, SHA-256 of the function's source text, and the parameters bound to it."""
+        bound = self.function.keywords if isinstance(self.function, functools.partial) else {}
+        return {"name": self.display, "source": self.source_hash, "parameters": dict(bound)}
+
+    def _columns(self, batch: Batch) -> dict[str, list[Any]]:
+        examples = batch.examples
+        others = dict.fromkeys(key for example in examples for key in example.columns)
+        columns: dict[str, list[Any]] = {key: [example.columns.get(key) for example in examples] for key in others}
+        columns.update(
+            completions=list(batch.hypotheses),
+            prompts=[example.instruction for example in examples],
+            references=[list(example.references) for example in examples],
+            reference=[example.references[0] if example.references else None for example in examples],
+            source=[example.source for example in examples],
+            language=[example.target_language for example in examples],
+            id=[example.id for example in examples],
+        )
+        return columns
+
+
+def bind(function: Callable[..., Any], parameters: Mapping[str, Value], name: str) -> Callable[..., Any]:
+    """Fixes a function's own parameters, those that are no columns.
+
+    Raises:
+        UsageError: If the function names no such parameter, or it is one of the columns.
+    """
+    named = inspect.signature(function).parameters
+    by_keyword = (p for p in named.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    own = [p.name for p in by_keyword if p.name not in COLUMNS]
+    for key in parameters:
+        if key in COLUMNS:
+            raise UsageError(f"reward {name}: {key!r} is a column of the batch and cannot be set")
+        if key not in own:
+            nearest = difflib.get_close_matches(key, own, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has: {', '.join(own) or 'none'}"
+            raise UsageError(f"reward {name}: the function has no parameter {key!r}; {hint}")
+    return functools.partial(function, **parameters) if parameters else function
+
+
+def source_hash(function: Callable[..., Any], name: str) -> str:
+    """SHA-256 of a function's source text, its indentation aside.
+
+    Raises:
+        UsageError: If the source cannot be read, as for a function typed at a prompt.
+    """
+    try:
+        text = textwrap.dedent(inspect.getsource(_unwrapped(function)))
+    except (OSError, TypeError) as error:
+        raise UsageError(
+            f"reward {name}: the function's source text cannot be read, so that runs could not tell it from an edited "
+            f"one; put it into a file and name that, as path/to/file.py:{getattr(function, '__name__', 'function')}"
+        ) from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unwrapped(function: Callable[..., Any]) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
+
+
+def _checked_range(declared: Sequence[float], name: str) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in declared)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not low < high:
+        raise UsageError(f"reward {name}: its range {declared!r} should be a pair of numbers, the lower first")
+    return low, high

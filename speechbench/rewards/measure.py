@@ -1,0 +1,185 @@
+"""Asking a reward for scores, and believing none that is no score."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from speechbench.benchmarks.base import Example
+from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.rewards.aggregate import AGGREGATES
+from speechbench.rewards.base import Batch, Reward, mean_statistics
+
+_SHOWN = 60  # characters of a hypothesis in an error
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a metric says of one model's hypotheses.
+
+    Attributes:
+        name: The metric's spec, which recreates it.
+        display: What its column is called.
+        aggregate: How `statistics` make a corpus score: a name in `AGGREGATES`.
+        scale: Field's scale over unit scale.
+        segments: For each hypothesis its score on the field's scale; `None` where the metric does not apply.
+        statistics: Sufficient statistics, shape [segment, statistic].
+        corpus: Corpus score on the field's scale.
+        signature: Everything the scores depend on.
+    """
+
+    name: str
+    display: str
+    aggregate: str
+    scale: float
+    segments: list[float | None]
+    statistics: npt.NDArray[np.float64]
+    corpus: float
+    signature: Mapping[str, Any]
+
+
+def checked_scores(reward: Reward, batch: Batch) -> list[float | None]:
+    """The reward's scores on unit scale; nothing that went wrong is counted as a score.
+
+    Raises:
+        SpeechbenchError: If the reward fails, returns something other than one finite number or `None` per
+            hypothesis, or `None` for every one; the message names the reward and the example.
+    """
+    if not batch.hypotheses:
+        return []
+    try:
+        result = reward.score(batch)
+    except SpeechbenchError:
+        raise  # already a sentence for the user
+    except Exception as error:
+        raise SpeechbenchError(_failure(reward, batch, error)) from error
+    if not isinstance(result, (list, tuple, np.ndarray)):
+        raise SpeechbenchError(f"reward {_name(reward)} returned a {type(result).__name__}, not a list of scores")
+    if len(result) != len(batch.hypotheses):
+        raise SpeechbenchError(
+            f"reward {_name(reward)} returned {len(result)} scores for {len(batch.hypotheses)} hypotheses, "
+            f"the first of them of {_which(batch, 0)}"
+        )
+    scores = [_checked(score, reward, batch, index) for index, score in enumerate(result)]
+    if all(score is None for score in scores):
+        raise SpeechbenchError(
+            f"reward {_name(reward)} does not apply here: it gave no score to any of {len(scores)} hypotheses, "
+            f"the first of them of {_which(batch, 0)}" + _unmet(reward, batch)
+        )
+    return scores
+
+
+def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Example]) -> Measurement:
+    """Scores hypotheses as a metric: per segment and as a corpus.
+
+    Args:
+        reward: The metric.
+        hypotheses: One for each example.
+        examples: In the same order.
+
+    Raises:
+        UsageError: If there are no hypotheses, or not as many as examples.
+        SpeechbenchError: As `checked_scores`, and if the statistics are not finite numbers of one length.
+    """
+    if not hypotheses or len(hypotheses) != len(examples):
+        raise UsageError(
+            f"{_name(reward)} cannot be measured on {len(hypotheses)} hypotheses of {len(examples)} examples: "
+            "give one for each, and at least one"
+        )
+    if reward.aggregate not in AGGREGATES:
+        raise UsageError(
+            f"reward {_name(reward)} has the aggregate {reward.aggregate!r}: there are {', '.join(sorted(AGGREGATES))}"
+        )
+    batch = Batch.of(hypotheses, examples)
+    scores = checked_scores(reward, batch)
+    statistics = _statistics(reward, batch, scores)
+    return Measurement(
+        name=str(getattr(reward, "spec", _name(reward))),
+        display=reward.display,
+        aggregate=reward.aggregate,
+        scale=reward.scale,
+        segments=[None if score is None else score * reward.scale for score in scores],
+        statistics=statistics,
+        corpus=float(AGGREGATES[reward.aggregate](statistics.sum(axis=0))),
+        signature=reward.signature(),
+    )
+
+
+def _statistics(reward: Reward, batch: Batch, scores: list[float | None]) -> npt.NDArray[np.float64]:
+    if type(reward).statistics is Reward.statistics:
+        return mean_statistics(scores, reward.scale)  # no second scoring
+    try:
+        statistics = np.asarray(reward.statistics(batch), dtype=np.float64)
+    except SpeechbenchError:
+        raise
+    except Exception as error:
+        raise SpeechbenchError(f"the statistics of reward {_name(reward)} failed: {_said(error)}") from error
+    if statistics.ndim != 2 or len(statistics) != len(scores):
+        raise SpeechbenchError(
+            f"the statistics of reward {_name(reward)} have the shape {list(statistics.shape)}, "
+            f"not [{len(scores)}, statistic]"
+        )
+    broken = np.flatnonzero(~np.isfinite(statistics).all(axis=1))
+    if len(broken):
+        which = _which(batch, int(broken[0]))
+        raise SpeechbenchError(f"the statistics of reward {_name(reward)} are not finite for {which}")
+    return statistics
+
+
+def _checked(score: Any, reward: Reward, batch: Batch, index: int) -> float | None:
+    if score is None:
+        return None
+    if not isinstance(score, (numbers.Real, np.bool_)):
+        problem = f"{score!r}, of type {type(score).__name__}, which is no number"
+    elif not math.isfinite(score):
+        problem = f"{float(score)}, which is no finite number"
+    else:
+        return float(score)
+    raise SpeechbenchError(f"reward {_name(reward)} returned {problem}, for {_which(batch, index)}")
+
+
+def _failure(reward: Reward, batch: Batch, error: Exception) -> str:
+    """Scores the hypotheses one by one to name the one on which the reward fails."""
+    for index in range(len(batch.hypotheses)):
+        alone = Batch([batch.hypotheses[index]], [batch.examples[index]], [batch.seeds[index]])
+        try:
+            reward.score(alone)
+        except Exception as again:
+            return f"reward {_name(reward)} failed on {_which(batch, index)}: {_said(again)}"
+    return (
+        f"reward {_name(reward)} failed on {len(batch.hypotheses)} hypotheses together, though on none of them alone, "
+        f"the first of {_which(batch, 0)}: {_said(error)}"
+    )
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, on one line, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return " ".join(f"{type(error).__name__}: {error}{place}".split())
+
+
+def _name(reward: Reward) -> str:
+    return str(getattr(reward, "spec", None) or getattr(reward, "display", None) or type(reward).__name__)
+
+
+def _which(batch: Batch, index: int) -> str:
+    hypothesis = str(batch.hypotheses[index])
+    shown = hypothesis if len(hypothesis) <= _SHOWN else hypothesis[: _SHOWN - 1] + "…"
+    return f"example {batch.examples[index].id!r} with the hypothesis {shown!r}"
+
+
+def _unmet(reward: Reward, batch: Batch) -> str:
+    """Which of the reward's needs the first example does not meet."""
+    example = batch.examples[0]
+    present = {"reference": example.references, "source": example.source, "audio": example.audio}
+    unmet = [need for need in sorted(reward.needs) if not present.get(need, True)]
+    return f", which has no {' and no '.join(unmet)}" if unmet else ""

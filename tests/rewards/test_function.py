@@ -1,0 +1,132 @@
+"""Plain functions as rewards: called as TRL calls them, refused with a sentence when they cannot be."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from speechbench.benchmarks.base import Example
+from speechbench.errors import UsageError
+from speechbench.rewards import Batch
+from speechbench.rewards.function import COLUMNS, FunctionReward, bind, source_hash
+
+FIRST = Example("1", None, "Translate.", ("Ja.", "Jawohl."), "Yes.", "en", "de", columns={"slots": {}, "id": "no"})
+SECOND = Example("2", None, "Answer.", ("No.",), None, "en", "en", columns={"extra": 5})
+BATCH = Batch.of(["Ja", "Nein"], [FIRST, SECOND])
+
+
+def wrap(function: Any) -> FunctionReward:
+    return FunctionReward(function, "mine", "0" * 64)
+
+
+def test_function_gets_every_column_if_it_takes_all() -> None:
+    seen: dict[str, Any] = {}
+
+    def everything(completions: list[str], **columns: Any) -> list[float]:
+        seen.update(columns, completions=completions)
+        return [0.0, 1.0]
+
+    assert wrap(everything).score(BATCH) == [0.0, 1.0]
+    assert seen == {
+        "completions": ["Ja", "Nein"],
+        "prompts": ["Translate.", "Answer."],
+        "references": [["Ja.", "Jawohl."], ["No."]],
+        "reference": ["Ja.", "No."],
+        "source": ["Yes.", None],
+        "language": ["de", "en"],
+        "id": ["1", "2"],
+        "slots": [{}, None],
+        "extra": [None, 5],
+    }
+    assert set(COLUMNS) == seen.keys() - {"slots", "extra"}
+
+
+def test_function_gets_only_what_it_names() -> None:
+    def named(completions: list[str], extra: list[int | None], *, weight: float = 2.0) -> list[float | None]:
+        return [None if e is None else weight * e for e in extra]
+
+    assert wrap(named).score(BATCH) == [None, 10.0]
+
+
+def test_required_column_that_is_missing_is_named() -> None:
+    def needy(completions: list[str], solution: list[str]) -> list[float]:
+        raise AssertionError("never called")
+
+    with pytest.raises(UsageError, match=r"reward mine requires 'solution', .* they have completions, extra, id"):
+        wrap(needy).score(BATCH)
+
+
+async def later(completions: list[str]) -> list[float]:
+    return [0.0]
+
+
+def by_position(completions: list[str], /) -> list[float]:
+    return [0.0]
+
+
+def without_completions(prompts: list[str]) -> list[float]:
+    return [0.0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(later, "is async"), (by_position, "`completions` by name"), (without_completions, "`completions` by name")],
+)
+def test_functions_that_cannot_be_called(function: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        wrap(function)
+
+
+def test_range_is_unbounded_unless_declared() -> None:
+    def plain(completions: list[str]) -> list[float]:
+        return [0.0]
+
+    assert wrap(plain).range == (-math.inf, math.inf) and wrap(plain).scale == 1.0
+    plain.range = (0, 1)  # type: ignore[attr-defined]
+    assert wrap(plain).range == (0.0, 1.0) and wrap(plain).scale == 100.0
+    for wrong in ((1, 0), "ab", 3, (0, 1, 2)):
+        plain.range = wrong  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match="should be a pair"):
+            wrap(plain)
+
+
+def brevity(completions: list[str], target: int = 5, **columns: Any) -> list[float]:
+    return [-abs(len(completion) - target) for completion in completions]
+
+
+def test_bound_parameters_reach_the_function_and_the_signature() -> None:
+    reward = wrap(bind(brevity, {"target": 2}, "mine"))
+    assert reward.score(BATCH) == [0, -2]
+    assert reward.signature() == {"name": "mine", "source": "0" * 64, "parameters": {"target": 2}}
+    assert bind(brevity, {}, "mine") is brevity
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [("tagret", "no parameter 'tagret'; did you mean 'target'"), ("source", "'source' is a column")],
+)
+def test_parameters_are_checked_though_the_function_takes_any_keyword(parameter: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bind(brevity, {parameter: 1}, "mine")
+
+
+def test_source_hash_tells_edited_functions_apart() -> None:
+    def make_first() -> Any:
+        def f() -> int:
+            return 1
+
+        return f
+
+    def make_second() -> Any:
+        def f() -> int:
+            return 2
+
+        return f
+
+    assert source_hash(make_first(), "f") == source_hash(make_first(), "f") != source_hash(make_second(), "f")
+    namespace: dict[str, Any] = {}
+    exec("def typed(): ...", namespace)
+    with pytest.raises(UsageError, match=r"put it into a file and name that, as path/to/file\.py:typed"):
+        source_hash(namespace["typed"], "typed")
