@@ -1,0 +1,74 @@
+"""The notes under a board: what a reader must know so as not to read more out of it than it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from speechbench.leaderboard.comparisons import ALPHA, BASELINES, Comparisons
+from speechbench.leaderboard.store import Group
+
+ONE_SEED = "one seed: ranks checkpoints, not rewards"
+
+
+def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:
+    """Yields the notes of a board, most important first."""
+    runs = [run for row in group.rows for run in row.runs]
+    unfinished = [run for run in runs if not run.finished]
+    if unfinished:
+        names = ", ".join(
+            run.info.label if run.info.seed is None else f"{run.info.label} seed {run.info.seed}" for run in unfinished
+        )
+        yield f"{len(runs) - len(unfinished)} of {len(runs)} runs finished; not yet: {names}"
+    trained = [row for row in group.rows if row.trainer != "base" and row.finished]
+    if trained and any(len(row.finished) == 1 for row in trained):
+        single = [row.label for row in trained if len(row.finished) == 1]
+        yield ONE_SEED if len(single) == len(trained) else f"{ONE_SEED} ({', '.join(single)})"
+    if trained and any(len(row.finished) > 1 for row in trained):
+        yield "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples"
+    yield from _tests(group, comparisons, resamples)
+    for metric in group.metrics:
+        signature = _signature(metric.signature)
+        if signature:
+            yield f"{metric.display}: {signature}"
+
+
+def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:
+    if not comparisons.examples:
+        return
+    marks = "* the row was trained on this metric; bold: best of its column"
+    smallest = 1 / (resamples + 1)
+    if comparisons.family:
+        marks += (
+            f"; ▲ better, ▼ worse than base; † better, ‡ worse than sft (p < {ALPHA} after Holm over "
+            f"{comparisons.family} planned tests)"
+        )
+    yield marks
+    method = f"{comparisons.examples} test examples; 95% intervals over examples from {resamples} bootstrap resamples"
+    if comparisons.family:
+        corrected = min(1.0, comparisons.family * smallest)
+        method += f", paired for p; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"
+    yield method
+    for baseline in BASELINES:
+        count = sum(row.trainer == baseline for row in group.rows)
+        if count != 1:
+            yield f"{'no' if not count else 'more than one'} {baseline} row: {_untested(baseline, count)}"
+
+
+def _untested(baseline: str, count: int) -> str:
+    if not count:
+        return f"nothing is tested against {baseline}"
+    return "rows are tested against the one that started from the same weights, where there is just one"
+
+
+def _signature(signature: Mapping[str, Any]) -> str:
+    """A metric's signature in one line: sacrebleu's own string where there is one."""
+    if isinstance(signature.get("metric"), str):
+        return str(signature["metric"])
+    parts = (
+        f"{key} {value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for key, value in signature.items()
+        if key not in ("name", "reward") and value not in (None, "", {}, [])
+    )
+    return ", ".join(parts)

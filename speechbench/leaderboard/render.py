@@ -1,0 +1,180 @@
+"""Renderers of the one table: terminal, JSON, Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from speechbench.leaderboard.table import Board, BoardRow, Cell, Column
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+JSON_SCHEMA = 1
+MARKS = {("base", 1): "▲", ("base", -1): "▼", ("sft", 1): "†", ("sft", -1): "‡"}
+MARK_STYLES = {"▲": "green", "▼": "red"}
+NOTHING = "\N{EN DASH}"
+
+
+def to_terminal(board: Board, console: Console) -> None:
+    """Prints the board, in as many tables below each other as the console's width asks for."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Text(_title(board), style="bold"))
+    for columns in _pack(board, console):
+        console.print()
+        console.print(_table(board, columns))
+    console.print()
+    for note in board.notes:
+        console.print(Padding(Text(note, style="dim"), (0, 0, 0, 1)))
+
+
+def to_json(board: Board) -> dict[str, Any]:
+    """The board as plain data: figures by their column's key, every p with its difference and interval."""
+    return {
+        "schema": JSON_SCHEMA,
+        "ablation": board.ablation,
+        "benchmark": board.benchmark,
+        "data_fingerprint": board.data_fingerprint,
+        "examples": board.examples,
+        "resamples": board.resamples,
+        "family": board.family,
+        "columns": [asdict(column) for column in board.columns],
+        "rows": [_row_to_json(row, board.columns) for row in board.rows],
+        "notes": list(board.notes),
+    }
+
+
+def to_markdown(board: Board) -> str:
+    """The board as a Markdown table with its notes as a list."""
+    header = ["", *(_plain(column.title) for column in board.columns)]
+    lines = [_line(header), _line(["---", *("---:" for _ in board.columns)])]
+    lines += [
+        _line([_plain(row.label), *(_markdown(*pair) for pair in zip(row.cells, board.columns, strict=True))])
+        for row in board.rows
+    ]
+    notes = [f"- {_plain(note)}" for note in board.notes]
+    return "\n".join([f"**{_plain(_title(board))}**", "", *lines, "", *notes]) + "\n"
+
+
+def _title(board: Board) -> str:
+    return f"{board.benchmark} · {board.ablation} · {board.examples} test examples"
+
+
+def _pack(board: Board, console: Console) -> list[list[int]]:
+    """Places of the columns of each table: one table if it fits, else metrics first and the rest below."""
+    places = list(range(len(board.columns)))
+    if _fits(board, places, console):
+        return [places]
+    metrics = [place for place in places if board.columns[place].kind == "metric"]
+    others = [place for place in places if board.columns[place].kind != "metric"]
+    tables: list[list[int]] = []
+    for part in (metrics, others):
+        table: list[int] = []
+        for place in part:
+            if table and not _fits(board, [*table, place], console):
+                tables.append(table)
+                table = []
+            table.append(place)
+        tables += [table] if table else []
+    return tables
+
+
+def _fits(board: Board, places: Sequence[int], console: Console) -> bool:
+    from rich.measure import Measurement
+
+    wide = console.options.update_width(10_000)
+    return Measurement.get(console, wide, _table(board, places)).maximum <= console.width
+
+
+def _table(board: Board, places: Sequence[int]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold", max_width=32)
+    widths = {place: max((len(_marks(row.cells[place])) for row in board.rows), default=0) for place in places}
+    for place in places:
+        table.add_column(Text(board.columns[place].title), justify="right", overflow="fold")
+    for index, row in enumerate(board.rows):
+        if index and row.control and not board.rows[index - 1].control:
+            table.add_section()
+        figures = [_figure(row.cells[place], board.columns[place], widths[place]) for place in places]
+        table.add_row(Text(row.label), *figures)
+    return table
+
+
+def _figure(cell: Cell, column: Column, mark_width: int) -> Text:
+    """A cell: value and marks, below it the interval over examples, below that the spread over seeds."""
+    from rich.text import Text
+
+    text = Text(_value(cell, column), style="")
+    if cell.best:
+        text.stylize("bold")
+    marks = _marks(cell)
+    for mark in marks:
+        text.append(mark, style=MARK_STYLES.get(mark, ""))
+    text.append(" " * (mark_width - len(marks)))
+    for line in _below(cell, column):
+        text.append(f"\n{line}", style="dim")
+    return text
+
+
+def _markdown(cell: Cell, column: Column) -> str:
+    value = f"**{_value(cell, column)}**" if cell.best else _value(cell, column)
+    below = "".join(f"<br><sub>{line}</sub>" for line in _below(cell, column))
+    return value + _plain(_marks(cell)) + below
+
+
+def _value(cell: Cell, column: Column) -> str:
+    if cell.value is None:
+        return NOTHING
+    if column.unit == "share":
+        return f"{100 * cell.value:.{column.decimals}f}%"
+    return f"{cell.value:.{column.decimals}f}"
+
+
+def _below(cell: Cell, column: Column) -> list[str]:
+    lines = []
+    if cell.interval is not None:
+        low, high = (f"{end:.{column.decimals}f}" for end in cell.interval)
+        lines.append(f"{low} to {high}" if cell.interval[0] < 0 else f"{low}\N{EN DASH}{high}")
+    if cell.seeds is not None:
+        lines.append(f"seeds ±{cell.seeds.standard_deviation:.{column.decimals}f}")
+    return lines
+
+
+def _marks(cell: Cell) -> str:
+    """`*` where trained on, then the verdicts against base and against SFT."""
+    verdicts = (("base", cell.base), ("sft", cell.sft))
+    signs = (MARKS.get((against, test.verdict), "") for against, test in verdicts if test is not None)
+    return ("*" if cell.trained_on else "") + "".join(signs)
+
+
+def _row_to_json(row: BoardRow, columns: Sequence[Column]) -> dict[str, Any]:
+    pairs = list(zip(row.cells, columns, strict=True))
+    return {
+        "label": row.label,
+        "trainer": row.trainer,
+        "reward": row.reward,
+        "control": row.control,
+        "seeds": list(row.seeds),
+        "run_ids": list(row.run_ids),
+        "metrics": {column.key: asdict(cell) for cell, column in pairs if column.kind == "metric"},
+        "health": {column.key: cell.value for cell, column in pairs if column.kind == "health"},
+        "cost": {column.key: cell.value for cell, column in pairs if column.kind == "cost"},
+    }
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown must not read as markup."""
+    return "".join(f"\\{c}" if c in "\\*_[]<>|`" else c for c in text)

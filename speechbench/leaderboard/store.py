@@ -1,0 +1,206 @@
+"""From run folders to what is compared: the runs of one ablation on one benchmark, in rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from speechbench.errors import SpeechbenchError
+from speechbench.runs import MetricInfo, Run, find_runs
+from speechbench.specs import parse
+
+TRAINER_ORDER = ("base", "sft", "grpo", "mixed-grpo")
+CONTROL_REWARDS = frozenset({"constant", "random", "confidence", "shuffled"})
+"""Rewards that must not win; their rows stand last."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        label: What the row is called; rows of the same trainer and reward are told apart by what differs.
+        runs: All of them, by seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def trainer(self) -> str:
+        """The trainer's name; "base" for the model before training."""
+        trainer = self.runs[0].info.trainer
+        return "base" if trainer is None else parse(trainer).name
+
+    @property
+    def reward(self) -> str | None:
+        """Canonical spec of the reward."""
+        return self.runs[0].info.reward
+
+    @property
+    def model_fingerprint(self) -> str:
+        """Of the weights that were started from."""
+        return self.runs[0].info.model_fingerprint
+
+    @property
+    def is_control(self) -> bool:
+        """Whether its reward is one that must not win."""
+        return self.reward is not None and self.reward.partition("(")[0] in CONTROL_REWARDS
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs with a result."""
+        return tuple(run for run in self.runs if run.finished)
+
+
+@dataclass(frozen=True)
+class Group:
+    """What stands on one board: the runs of one ablation on one benchmark.
+
+    Attributes:
+        ablation: Name of the folder that holds the runs.
+        benchmark: Its spec.
+        data_fingerprint: Of the test split, the same for all.
+        metrics: All that some run was measured with, in the benchmark's order.
+        rows: In the board's order: base, sft, grpo, mixed-grpo, other trainers, controls.
+    """
+
+    ablation: str
+    benchmark: str
+    data_fingerprint: str
+    metrics: tuple[MetricInfo, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in the order of the rows."""
+        return [run for row in self.rows for run in row.runs]
+
+
+def groups(out: Path | str, only: Collection[str] | None = None) -> list[Group]:
+    """The runs under a folder, one group for each ablation and benchmark.
+
+    Args:
+        out: The folder.
+        only: Ids of the runs that count; `None` for all.
+
+    Raises:
+        SpeechbenchError: If there are none, one cannot be read, or two of a group do not compare.
+    """
+    found: dict[tuple[Path, str], list[Run]] = {}
+    for run in find_runs(out):
+        if only is not None and run.info.id not in only:
+            continue
+        found.setdefault((run.folder.resolve().parent, run.info.benchmark), []).append(run)
+    if not found:
+        raise SpeechbenchError(f"{out} holds no runs: make some with `speechbench ablate --out {out}`")
+    return [_group(folder.name, benchmark, runs) for (folder, benchmark), runs in sorted(found.items())]
+
+
+def _group(ablation: str, benchmark: str, runs: list[Run]) -> Group:
+    _check_data(runs)
+    metrics = _metrics(runs)
+    places = {metric.name: place for place, metric in enumerate(metrics)}
+    rows = sorted(_rows(runs), key=lambda row: _place(row, places))
+    return Group(ablation, benchmark, runs[0].info.data_fingerprint, metrics, tuple(rows))
+
+
+def _check_data(runs: list[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.info.data_fingerprint != first.info.data_fingerprint:
+            raise SpeechbenchError(
+                f"{first.folder} and {run.folder} were tested on different data of {first.info.benchmark} "
+                f"({first.info.data_fingerprint} and {run.info.data_fingerprint}), so they do not compare: move one "
+                "of them into another folder"
+            )
+
+
+def _metrics(runs: list[Run]) -> tuple[MetricInfo, ...]:
+    """The metrics of all runs, each of one signature."""
+    found: dict[str, tuple[MetricInfo, Run]] = {}
+    for run in runs:
+        for metric in run.info.metrics:
+            known, where = found.setdefault(metric.name, (metric, run))
+            if _canonical(vars(known)) != _canonical(vars(metric)):
+                raise SpeechbenchError(
+                    f"{where.folder} and {run.folder} measured {metric.display} differently "
+                    f"({_difference(vars(known), vars(metric))}), so they do not compare: move one of them into "
+                    "another folder, or remove it and run the same command again"
+                )
+    return tuple(metric for metric, _ in found.values())
+
+
+def _rows(runs: list[Run]) -> list[Row]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        info = run.info
+        same = (info.label, info.trainer, info.reward, info.model, info.model_fingerprint, _without_seed(info.config))
+        found.setdefault(_canonical(same), []).append(run)
+    rows = [Row(members[0].info.label, _by_seed(members)) for members in found.values()]
+    namesakes = [[other for other in rows if other is not row and other.label == row.label] for row in rows]
+    return [_told_apart(row, others) for row, others in zip(rows, namesakes, strict=True)]
+
+
+def _by_seed(runs: list[Run]) -> tuple[Run, ...]:
+    ordered = sorted(runs, key=lambda run: (run.info.seed is not None, run.info.seed or 0))
+    for one, two in pairwise(ordered):
+        if one.info.seed == two.info.seed:
+            seed = "" if one.info.seed is None else f" seed {one.info.seed}"
+            raise SpeechbenchError(
+                f"{one.folder} and {two.folder} are both {one.info.label}{seed} with the same configuration: remove one"
+            )
+    return tuple(ordered)
+
+
+def _told_apart(row: Row, namesakes: list[Row]) -> Row:
+    """A row whose label says in which settings it differs from rows of the same label."""
+    if not namesakes:
+        return row
+    mine = _settings(row)
+    theirs = [_settings(other) for other in namesakes]
+    differing = [key for key in mine if any(other.get(key) != mine[key] for other in theirs)]
+    return replace(row, label=f"{row.label} {', '.join(f'{key}={mine[key]}' for key in differing) or 'other settings'}")
+
+
+def _settings(row: Row) -> dict[str, str]:
+    info = row.runs[0].info
+    config = _flat(_without_seed(info.config))
+    identity = {"model": info.model, "weights": info.model_fingerprint[:8]}
+    return {**{key: value for key, value in config.items() if key not in identity}, **identity}
+
+
+def _place(row: Row, metrics: Mapping[str, int]) -> tuple[bool, int, str, int, str]:
+    """Where a row stands: controls last, then by trainer, then by reward in the order of the metrics."""
+    known = row.trainer in TRAINER_ORDER
+    trainer = TRAINER_ORDER.index(row.trainer) if known else len(TRAINER_ORDER)
+    reward = metrics.get(row.reward or "", len(metrics))
+    return row.is_control, trainer, "" if known else row.trainer, reward, row.label
+
+
+def _without_seed(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_seed(inner) for key, inner in value.items() if key != "seed"}
+
+
+def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Settings by their dotted keys."""
+    flat: dict[str, str] = {}
+    for key, inner in value.items():
+        flat.update(_flat(inner, f"{above}{key}.") if isinstance(inner, Mapping) else {f"{above}{key}": str(inner)})
+    return flat
+
+
+def _difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    a, b = _flat(one), _flat(two)
+    keys: Iterable[str] = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
+    return ", ".join(f"{key} {a.get(key, 'missing')} and {b.get(key, 'missing')}" for key in keys)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,233 @@
+"""The one table that every renderer shares: what the runs of an ablation amount to, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from speechbench.leaderboard.comparisons import Comparison, Comparisons, compare
+from speechbench.leaderboard.notes import notes
+from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, interval, seed_spread
+from speechbench.leaderboard.store import Group, Row, groups
+from speechbench.runs import MetricInfo, Result
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the board.
+
+    Attributes:
+        key: The metric's spec, or the name of a figure of health or cost.
+        title: What stands over it.
+        kind: "metric", "health" or "cost".
+        unit: "points" on the field's scale, "share" from 0 to 1, "ratio", "s" or "runs".
+        decimals: How many are worth showing, in the unit it is shown in (shares as per cent).
+    """
+
+    key: str
+    title: str
+    kind: str
+    unit: str
+    decimals: int
+
+
+FIGURES = (
+    Column("empty", "empty", "health", "share", 1),
+    Column("truncated", "truncated", "health", "share", 1),
+    Column("copied", "copied", "health", "share", 1),
+    Column("repeated", "repeated", "health", "share", 1),
+    Column("length_ratio", "length", "health", "ratio", 2),
+    Column("seconds", "seconds", "cost", "s", 0),
+    Column("seeds", "seeds", "cost", "runs", 0),
+)
+"""What stands right of the metrics; "seconds" is the wall time of one training."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one row; several seeds give their mean.
+
+    Attributes:
+        value: In the column's unit; `None` where there is none (yet).
+        interval: 95% bootstrap interval over examples.
+        seeds: Spread over seeds, where there are at least two.
+        base: Against the base row.
+        sft: Against the SFT row.
+        trained_on: Whether the column's metric is the row's reward or a part of it.
+        best: Whether no row of the board is higher.
+    """
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+    seeds: SeedSpread | None = None
+    base: Comparison | None = None
+    sft: Comparison | None = None
+    trained_on: bool = False
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One row of the board.
+
+    Attributes:
+        label: "base", "sft", "grpo(bleu)".
+        trainer: Its name, or "base".
+        reward: Canonical spec of the reward.
+        control: Whether its reward is one that must not win.
+        seeds: Of its finished runs; empty for base.
+        run_ids: Of its finished runs.
+        cells: One for each column.
+    """
+
+    label: str
+    trainer: str
+    reward: str | None
+    control: bool
+    seeds: tuple[int, ...]
+    run_ids: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one ablation on one benchmark.
+
+    Attributes:
+        ablation: Name of the folder that holds the runs.
+        benchmark: Its spec.
+        data_fingerprint: Of the test split.
+        examples: Size of the test set; 0 while no run is finished.
+        resamples: B of the bootstrap.
+        family: How many tests Holm's correction is over.
+        columns: Metrics in the benchmark's order, health, costs.
+        rows: base, sft, grpo, mixed-grpo, other trainers, controls.
+        notes: What a reader must know.
+    """
+
+    ablation: str
+    benchmark: str
+    data_fingerprint: str
+    examples: int
+    resamples: int
+    family: int
+    columns: tuple[Column, ...]
+    rows: tuple[BoardRow, ...]
+    notes: tuple[str, ...]
+
+
+def leaderboard(out: Path | str, resamples: int = RESAMPLES, only: Collection[str] | None = None) -> list[Board]:
+    """Reads run folders and computes what they amount to.
+
+    Args:
+        out: A folder of ablations, one ablation's folder, or one run's.
+        resamples: B of the bootstrap.
+        only: Ids of the runs that count; `None` for all.
+
+    Returns:
+        One board for each ablation and benchmark.
+
+    Raises:
+        SpeechbenchError: If there are no runs, one cannot be read, or two of a board do not compare.
+    """
+    return [board(group, resamples) for group in groups(out, only)]
+
+
+def board(group: Group, resamples: int = RESAMPLES) -> Board:
+    """The board of one group of runs.
+
+    Raises:
+        SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
+    """
+    comparisons = compare(group, resamples)
+    columns = (*map(_metric_column, group.metrics), *FIGURES)
+    cells = [[_cell(place, row, column, comparisons) for column in columns] for place, row in enumerate(group.rows)]
+    for index, column in enumerate(columns):
+        if column.kind == "metric":
+            _mark_best(cells, index)
+    return Board(
+        ablation=group.ablation,
+        benchmark=group.benchmark,
+        data_fingerprint=group.data_fingerprint,
+        examples=comparisons.examples,
+        resamples=resamples,
+        family=comparisons.family,
+        columns=columns,
+        rows=tuple(_row(row, tuple(its)) for row, its in zip(group.rows, cells, strict=True)),
+        notes=tuple(notes(group, comparisons, resamples)),
+    )
+
+
+def _metric_column(metric: MetricInfo) -> Column:
+    return Column(metric.name, metric.display, "metric", "points", 1 if metric.scale >= 10 else 3)
+
+
+def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
+    return BoardRow(
+        label=row.label,
+        trainer=row.trainer,
+        reward=row.reward,
+        control=row.is_control,
+        seeds=tuple(run.info.seed for run in row.finished if run.info.seed is not None),
+        run_ids=tuple(run.info.id for run in row.finished),
+        cells=cells,
+    )
+
+
+def _cell(place: int, row: Row, column: Column, comparisons: Comparisons) -> Cell:
+    if column.kind != "metric":
+        return Cell(_figure(row, column.key))
+    trained_on = row.reward is not None and column.key in reward_terms(row.reward)
+    measured = comparisons.measured.get((place, column.key))
+    if measured is None:
+        return Cell(None, trained_on=trained_on)
+    return Cell(
+        value=measured.score,
+        interval=interval(measured.draws),
+        seeds=seed_spread(measured.by_seed),
+        base=comparisons.tests.get((place, column.key, "base")),
+        sft=comparisons.tests.get((place, column.key, "sft")),
+        trained_on=trained_on,
+    )
+
+
+def _figure(row: Row, key: str) -> float | None:
+    results = [run.result for run in row.finished if run.result is not None]
+    if key == "seeds":
+        return float(len(results))
+    if key == "seconds" and row.trainer == "base":
+        return None
+    values = [_of_result(result, key) for result in results]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _of_result(result: Result, key: str) -> float | None:
+    value: float | None = result.seconds.get("train") if key == "seconds" else getattr(result.health, key)
+    return value
+
+
+def _mark_best(cells: list[list[Cell]], index: int) -> None:
+    values = [row[index].value for row in cells]
+    known = [value for value in values if value is not None]
+    if not known or max(known) - min(known) <= TIE:
+        return  # where all are equal, none is best
+    for row, value in zip(cells, values, strict=True):
+        if value is not None and value >= max(known) - TIE:
+            row[index] = replace(row[index], best=True)
+
+
+def reward_terms(reward: str) -> set[str]:
+    """The specs that a reward is made of: of `0.7*bleu + comet(model=x)` these are `bleu`, `comet(model=x)`."""
+    return {term.strip() for term in _split_outside_brackets(reward)}
+
+
+def _split_outside_brackets(reward: str) -> Iterator[str]:
+    depth, start = 0, 0
+    for index, character in enumerate(reward):
+        depth += (character == "(") - (character == ")")
+        if character in "+*" and depth == 0:
+            yield reward[start:index]
+            start = index + 1
+    yield reward[start:]

@@ -1,0 +1,127 @@
+"""What a run folder holds, as dataclasses: one per file, their fields named as in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from speechbench.health import Health
+
+SCHEMA = 1
+"""Raised by one when a reader of the old form would misread the new one."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric that a run is measured with.
+
+    Attributes:
+        name: Its canonical spec.
+        display: What its column is called.
+        aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
+        scale: Field's scale over unit scale.
+        signature: Everything the score depends on; scores of different signatures do not compare.
+    """
+
+    name: str
+    display: str
+    aggregate: str
+    scale: float
+    signature: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is: the content of `run.json`.
+
+    Attributes:
+        id: Hash of everything that decides the run's outcome; also the folder's name.
+        label: What its row is called: "base", "sft", "grpo(bleu)".
+        trainer: The trainer's spec; `None` for the base model, which is only measured.
+        reward: The reward's canonical spec; `None` where none is used.
+        seed: Of the training; `None` for the base model.
+        model: Spec of the model that was started from.
+        model_fingerprint: Of its weights.
+        benchmark: Spec of the benchmark.
+        data_fingerprint: Of the test split.
+        config: The resolved configuration; rows are one row only if all of it but `seed` agrees.
+        metrics: In the order of the board's columns.
+        provenance: Versions, commit, hardware, threads, start.
+    """
+
+    id: str
+    label: str
+    trainer: str | None
+    reward: str | None
+    seed: int | None
+    model: str
+    model_fingerprint: str
+    benchmark: str
+    data_fingerprint: str
+    config: Mapping[str, Any]
+    metrics: tuple[MetricInfo, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric's view of one hypothesis.
+
+    Attributes:
+        score: On the field's scale; `None` where the metric does not apply.
+        statistics: Sufficient statistics, whose sum over a corpus gives the corpus score.
+    """
+
+    score: float | None
+    statistics: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test example and what the model made of it: a line of `samples.jsonl`.
+
+    Attributes:
+        id: The example's, unique within the benchmark.
+        source: Gold transcript of the speech, where known.
+        references: Right outputs, at least one.
+        instruction: What the model was told.
+        audio: Path of the speech; `None` where there was none.
+        speaker: Who speaks, where known.
+        target_language: Of the output.
+        hypothesis: What the model wrote.
+        tokens: Length of the completion in tokens.
+        truncated: Whether the token limit ended it.
+        metrics: By the metric's name.
+    """
+
+    id: str
+    source: str | None
+    references: tuple[str, ...]
+    instruction: str
+    audio: str | None
+    speaker: str | None
+    target_language: str
+    hypothesis: str
+    tokens: int
+    truncated: bool
+    metrics: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out: the content of `result.json`.
+
+    Attributes:
+        metrics: Corpus score by the metric's name, on the field's scale; `None` where it applies to no example.
+        health: Of the outputs.
+        seconds: Wall time; "train" holds "sampling", "scoring" and "learning", "total" adds "evaluation".
+        peak_memory_bytes: Of the process.
+        steps: Optimizer steps done; 0 for the base model.
+    """
+
+    metrics: Mapping[str, float | None]
+    health: Health
+    seconds: Mapping[str, float]
+    peak_memory_bytes: int
+    steps: int

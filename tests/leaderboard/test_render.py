@@ -1,0 +1,101 @@
+"""Every renderer shows the same board."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from speechbench.leaderboard import Board, leaderboard, to_json, to_markdown, to_terminal
+
+
+@pytest.fixture
+def board(ablation: Path) -> Board:
+    (found,) = leaderboard(ablation, resamples=2000)
+    return found
+
+
+def shown(board: Board, width: int, styled: bool = False) -> str:
+    out = io.StringIO()
+    colours = "standard" if styled else None
+    to_terminal(board, Console(file=out, width=width, force_terminal=styled, color_system=colours))  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_terminal_shows_everything_at_any_width(board: Board, width: int) -> None:
+    text = shown(board, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for row in board.rows:
+        assert row.label in text
+        for cell in row.cells[:3]:
+            assert cell.interval is not None
+            low, high = cell.interval
+            assert f"{cell.value:.1f}" in text and f"{low:.1f}\N{EN DASH}{high:.1f}" in text
+    for column in board.columns:
+        assert column.title in text
+    words = " ".join(text.split())
+    assert all(" ".join(note.split()) in words for note in board.notes)
+
+
+def test_wide_terminals_get_one_table_and_narrow_ones_more(board: Board) -> None:
+    tables = [shown(board, width).count("─\n") for width in (200, 80)]
+    assert tables == [1, 2]
+
+
+def test_marks_say_what_the_cells_hold(board: Board) -> None:
+    line = next(line for line in shown(board, 200).splitlines() if line.startswith("grpo(bleu)"))
+    trained = board.rows[2].cells[0]
+    assert trained.base is not None and trained.sft is not None
+    assert (trained.base.verdict, trained.sft.verdict) == (1, 1)
+    assert f"{trained.value:.1f}*▲†" in line
+    worse = replace(trained.base, difference=-1.0), replace(trained.sft, difference=-1.0)
+    cells = (replace(trained, base=worse[0], sft=worse[1], trained_on=False), *board.rows[2].cells[1:])
+    changed = replace(board, rows=(replace(board.rows[2], cells=cells),))
+    assert f"{trained.value:.1f}▼‡" in shown(changed, 200)
+    unsure = replace(trained.base, p_holm=0.06)
+    cells = (replace(trained, base=unsure, sft=None), *board.rows[2].cells[1:])
+    assert f"{trained.value:.1f}* " in shown(replace(board, rows=(replace(board.rows[2], cells=cells),)), 200)
+
+
+def test_best_is_bold(board: Board) -> None:
+    text = shown(board, 200, styled=True)
+    for place in range(3):
+        for row in board.rows:
+            cell = row.cells[place]
+            assert (f"\x1b[1m{cell.value:.1f}\x1b[0m" in text) == cell.best
+
+
+def test_negative_intervals_are_readable(board: Board) -> None:
+    cell = replace(board.rows[0].cells[0], value=-1.0, interval=(-3.14, -0.12))
+    row = replace(board.rows[0], cells=(cell, *board.rows[0].cells[1:]))
+    assert "-3.1 to -0.1" in shown(replace(board, rows=(row,)), 200)
+
+
+def test_json_holds_every_figure(board: Board) -> None:
+    content = json.loads(json.dumps(to_json(board), allow_nan=False))
+    assert content["schema"] == 1 and content["notes"] == list(board.notes)
+    row, given = content["rows"][2], board.rows[2]
+    assert (row["label"], row["seeds"], row["control"]) == ("grpo(bleu)", [0, 1], False)
+    cell = given.cells[0]
+    assert cell.base is not None and cell.seeds is not None
+    assert row["metrics"]["bleu"]["value"] == cell.value
+    assert row["metrics"]["bleu"]["base"]["p_holm"] == cell.base.p_holm
+    assert row["metrics"]["bleu"]["seeds"]["standard_deviation"] == cell.seeds.standard_deviation
+    assert {**row["metrics"], **row["health"], **row["cost"]}.keys() == {column.key for column in board.columns}
+
+
+def test_markdown_is_a_table(board: Board) -> None:
+    lines = to_markdown(board).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(board.rows)
+    assert {line.replace("\\|", "").count("|") for line in table} == {len(board.columns) + 2}
+    assert "comet\\[tiny\\]" in table[0]
+    best = board.rows[2].cells[0]
+    assert best.best and f"**{best.value:.1f}**\\*▲†<br><sub>" in table[4]
+    assert lines[-1].startswith("- ")

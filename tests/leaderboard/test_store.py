@@ -1,0 +1,72 @@
+"""Rows, their order, and what must not be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from speechbench.errors import SpeechbenchError
+from speechbench.leaderboard.store import groups
+from speechbench.runs import find_runs
+
+MakeRun = Callable[..., Path]
+
+
+def test_rows_stand_in_the_boards_order_with_controls_last(ablation: Path, make_run: MakeRun) -> None:
+    make_run("dpo(bleu)")
+    (group,) = groups(ablation)
+    assert [row.label for row in group.rows] == [
+        "base",
+        "sft",
+        "grpo(bleu)",
+        "grpo(comet)",
+        "mixed-grpo(bleu)",
+        "dpo(bleu)",
+        "grpo(random)",
+    ]
+    assert [run.info.seed for run in group.rows[2].runs] == [0, 1]
+
+
+def test_benchmarks_and_ablations_stand_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", seed=None)
+    make_run("sft", benchmark="librisqa-mini", data_fingerprint="other")
+    make_run("base", seed=None, ablation="second", data_fingerprint="newer")
+    names = [(group.ablation, group.benchmark) for group in groups(tmp_path / "runs")]
+    assert names == [("default", "covost2-mini"), ("default", "librisqa-mini"), ("second", "covost2-mini")]
+
+
+def test_other_settings_make_another_row_not_another_seed(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("grpo(bleu)", id="a", config={"steps": 100, "seed": 0, "grpo": {"beta": 0.02}})
+    make_run("grpo(bleu)", id="b", config={"steps": 100, "seed": 0, "grpo": {"beta": 0.0}})
+    (group,) = groups(tmp_path / "runs")
+    assert sorted(row.label for row in group.rows) == ["grpo(bleu) grpo.beta=0.0", "grpo(bleu) grpo.beta=0.02"]
+
+
+def test_the_same_seed_twice_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("grpo(bleu)", id="a")
+    make_run("grpo(bleu)", id="b")
+    with pytest.raises(SpeechbenchError, match=r"grpo\(bleu\) seed 0"):
+        groups(tmp_path / "runs")
+
+
+def test_other_data_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", seed=None)
+    make_run("sft", data_fingerprint="other")
+    with pytest.raises(SpeechbenchError, match=r"base.*sft.*different data .*data and other"):
+        groups(tmp_path / "runs")
+
+
+def test_other_signatures_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    first = find_runs(make_run("base", seed=None))[0].info.metrics
+    changed = replace(first[1], signature={**first[1].signature, "revision": "9999"})
+    make_run("sft", metrics=(first[0], changed, first[2]))
+    with pytest.raises(SpeechbenchError, match=r"base.*sft.*comet\[tiny\] .*signature.revision 3f2a and 9999"):
+        groups(tmp_path / "runs")
+
+
+def test_no_runs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SpeechbenchError, match="holds no runs"):
+        groups(tmp_path)

@@ -1,0 +1,205 @@
+"""The table model on a synthetic ablation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechbench.errors import SpeechbenchError
+from speechbench.leaderboard import Board, Cell, leaderboard
+from speechbench.leaderboard.statistics import bootstrap, paired_p
+from speechbench.leaderboard.table import reward_terms
+from speechbench.runs import Score, find_runs, read_run, write_result, write_samples
+
+MakeRun = Callable[..., Path]
+B = 2000
+
+
+def cell(board: Board, label: str, key: str) -> Cell:
+    row = next(row for row in board.rows if row.label == label)
+    return row.cells[[column.key for column in board.columns].index(key)]
+
+
+@pytest.fixture
+def board(ablation: Path) -> Board:
+    (found,) = leaderboard(ablation, resamples=B)
+    return found
+
+
+def test_columns_are_metrics_then_health_then_costs(board: Board) -> None:
+    assert [column.key for column in board.columns] == [
+        *("bleu", "comet", "binary"),
+        *("empty", "truncated", "copied", "repeated", "length_ratio"),
+        *("seconds", "seeds"),
+    ]
+    assert cell(board, "sft", "seconds").value == 41.5
+    assert cell(board, "base", "seconds").value is None
+    assert cell(board, "sft", "truncated").value == pytest.approx(2 / 60)
+    assert cell(board, "grpo(bleu)", "seeds").value == 2
+
+
+def test_values_are_the_results_averaged_over_seeds(board: Board, ablation: Path) -> None:
+    for row in board.rows:
+        results = [run.result for run in find_runs(ablation) if run.info.label == row.label]
+        for key in ("bleu", "comet", "binary"):
+            expected = np.mean([result.metrics[key] for result in results if result])
+            assert cell(board, row.label, key).value == pytest.approx(expected)
+
+
+def test_tests_are_paired_over_ids_and_shared_by_seeds(board: Board, ablation: Path) -> None:
+    """By hand: examples in the order of their ids, whatever the file's order; seeds averaged on each resample."""
+
+    def statistics(name: str) -> np.ndarray:
+        samples = read_run(ablation / "default" / name).samples
+        return samples.statistics["bleu"][np.argsort(samples.ids)]
+
+    systems = [statistics(name) for name in ("grpo-bleu-0", "grpo-bleu-1", "sft-0", "base-None")]
+    scores, draws = bootstrap(systems, ["bleu"] * 4, B)
+    for test, other in ((cell(board, "grpo(bleu)", "bleu").sft, 2), (cell(board, "grpo(bleu)", "bleu").base, 3)):
+        assert test is not None
+        difference = draws[:2].mean(axis=0) - draws[other]
+        assert test.difference == pytest.approx(scores[:2].mean() - scores[other])
+        assert test.p == paired_p(test.difference, difference)
+        assert test.interval == pytest.approx(np.percentile(difference, (2.5, 97.5)))
+        assert test.verdict == 1
+    assert cell(board, "grpo(bleu)", "bleu").interval == pytest.approx(
+        np.percentile(draws[:2].mean(axis=0), (2.5, 97.5))
+    )
+
+
+def test_the_order_of_the_examples_does_not_matter(board: Board, make_run: MakeRun, ablation: Path) -> None:
+    make_run("sft", 0.65, reverse=True)
+    assert leaderboard(ablation, resamples=B) == [board]
+
+
+def test_the_family_is_all_metrics_times_all_rows_against_base_and_sft(board: Board) -> None:
+    assert board.family == 3 * (5 + 4)  # 3 metrics; 5 rows besides base, 4 besides base and sft
+    tests = [test for row in board.rows for c in row.cells for test in (c.base, c.sft) if test is not None]
+    assert len(tests) == board.family
+    ordered = sorted(tests, key=lambda test: test.p)
+    assert min(test.p_holm for test in tests) == pytest.approx(min(1.0, board.family * ordered[0].p))
+    assert [t.p_holm for t in ordered] == sorted(t.p_holm for t in tests)
+    assert cell(board, "sft", "bleu").sft is None
+    assert cell(board, "base", "bleu").base is None
+
+
+def test_runs_with_the_same_outputs_have_p_one(make_run: MakeRun, tmp_path: Path) -> None:
+    base = make_run("base", 0.6, None)
+    sft = make_run("sft", 0.6)
+    for name in ("samples.jsonl", "result.json"):
+        (sft / name).write_bytes((base / name).read_bytes())
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    test = cell(board, "sft", "bleu").base
+    assert test is not None
+    assert (test.difference, test.p, test.p_holm, test.verdict) == (0.0, 1.0, 1.0, 0)
+    assert not any(c.best for row in board.rows for c in row.cells)
+
+
+def test_trained_metric_best_and_controls_are_marked(board: Board) -> None:
+    assert [row.label for row in board.rows if row.control] == ["grpo(random)"]
+    pairs = [(row.label, *pair) for row in board.rows for pair in zip(row.cells, board.columns, strict=True)]
+    trained = {(label, column.key) for label, c, column in pairs if c.trained_on}
+    assert trained == {("grpo(bleu)", "bleu"), ("grpo(comet)", "comet"), ("mixed-grpo(bleu)", "bleu")}
+    for place in range(3):
+        values = {row.label: row.cells[place].value for row in board.rows}
+        assert [row.label for row in board.rows if row.cells[place].best] == [max(values, key=lambda k: values[k] or 0)]
+
+
+def test_parts_of_a_combined_reward_are_trained_on() -> None:
+    assert reward_terms("0.7*bleu + 0.3 * comet(model=a/b)") >= {"bleu", "comet(model=a/b)"}
+    assert "bleu" not in reward_terms("shuffled(bleu)")
+
+
+def test_seed_spread_stands_apart(board: Board, ablation: Path) -> None:
+    spread = cell(board, "grpo(bleu)", "bleu").seeds
+    runs = [run for run in find_runs(ablation) if run.info.label == "grpo(bleu)"]
+    scores = [run.result.metrics["bleu"] for run in runs if run.result]
+    assert spread is not None
+    assert spread.standard_deviation == pytest.approx(np.std(scores, ddof=1))
+    assert cell(board, "sft", "bleu").seeds is None
+
+
+def test_notes_tell_seeds_size_resamples_and_signatures(board: Board) -> None:
+    text = "\n".join(board.notes)
+    assert "one seed: ranks checkpoints, not rewards (sft, mixed-grpo(bleu), grpo(random))" in text
+    assert "60 test examples" in text and f"{B} bootstrap resamples" in text
+    assert f"smallest attainable p {1 / (B + 1):.2g}" in text
+    assert "BLEU: tok:13a" in text and "comet[tiny]: checkpoint tiny, revision 3f2a" in text
+    assert "finished" not in text
+
+
+def test_unfinished_runs_are_counted_and_weaken_no_correction(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None)
+    make_run("sft", 0.8)
+    make_run("grpo(bleu)", finished=False)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert board.notes[0] == "2 of 3 runs finished; not yet: grpo(bleu) seed 0"
+    assert board.notes[1] == "one seed: ranks checkpoints, not rewards"
+    assert cell(board, "grpo(bleu)", "bleu") == Cell(None, trained_on=True)
+    test = cell(board, "sft", "bleu").base
+    assert test is not None and test.p == 1 / (B + 1)
+    assert test.p_holm >= (board.family - 2) * test.p and board.family == 3 * (2 + 1)
+
+
+def test_a_board_without_a_result_has_rows_and_no_figures(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", seed=None, finished=False)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert board.examples == 0 and board.notes[0] == "0 of 1 runs finished; not yet: base"
+    assert {c.value for c in board.rows[0].cells} == {None, 0.0}
+
+
+def test_a_metric_that_some_run_lacks_leaves_a_gap(make_run: MakeRun, tmp_path: Path) -> None:
+    base = make_run("base", seed=None)
+    make_run("sft", metrics=read_run(base).info.metrics[:2])
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert cell(board, "sft", "binary").value is None and cell(board, "base", "binary").value is not None
+    assert cell(board, "sft", "comet").base is not None
+
+
+def test_other_examples_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", seed=None)
+    make_run("sft", n=59)
+    with pytest.raises(SpeechbenchError, match=r"not tested on the same examples .*'e059'"):
+        leaderboard(tmp_path / "runs", resamples=B)
+
+
+def test_each_row_is_tested_against_the_base_of_its_own_weights(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None, id="base-a")
+    make_run("base", 0.9, None, id="base-b", model="big", model_fingerprint="other")
+    make_run("grpo(bleu)", 0.7)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    test = cell(board, "grpo(bleu)", "bleu").base
+    assert test is not None and test.verdict == 1
+    assert {row.label for row in board.rows if row.trainer == "base"} == {
+        "base model=tiny, weights=weights",
+        "base model=big, weights=other",
+    }
+
+
+def test_a_metric_that_applies_nowhere_leaves_a_gap(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run("base", seed=None)
+    run = read_run(folder)
+    samples = [replace(s, metrics={**s.metrics, "comet": Score(None, (0.0, 0.0))}) for s in run.samples.records]
+    write_samples(folder, samples)
+    assert run.result is not None
+    write_result(folder, replace(run.result, metrics={**run.result.metrics, "comet": None}))
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert cell(board, "base", "comet").value is None and cell(board, "base", "bleu").value is not None
+
+
+def test_neither_torch_nor_transformers_is_loaded(ablation: Path) -> None:
+    code = (
+        "import sys, rich.console\n"
+        "from speechbench.leaderboard import leaderboard, to_json, to_markdown, to_terminal\n"
+        f"(board,) = leaderboard({str(ablation)!r}, resamples=50)\n"
+        "to_json(board), to_markdown(board), to_terminal(board, rich.console.Console(quiet=True))\n"
+        "print({'torch', 'transformers', 'sacrebleu', 'datasets', 'pandas', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,145 @@
+"""Run folders: what is written is read back, and what is broken is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechbench.errors import SpeechbenchError
+from speechbench.health import Health
+from speechbench.runs import (
+    MetricInfo,
+    Result,
+    RunInfo,
+    Sample,
+    Score,
+    find_runs,
+    read_run,
+    write_result,
+    write_run,
+    write_samples,
+)
+
+INFO = RunInfo(
+    id="a1",
+    label="grpo(bleu)",
+    trainer="grpo",
+    reward="bleu",
+    seed=0,
+    model="tiny",
+    model_fingerprint="weights",
+    benchmark="covost2-mini",
+    data_fingerprint="data",
+    config={"steps": 3, "lr": 1e-5},
+    metrics=(MetricInfo("slots", "slots", "mean", 100.0, {"name": "slots"}),),
+    provenance={"threads": 2},
+)
+SCORES = {"slots": Score(0.1 + 0.2, (0.1 + 0.2, 1.0))}
+SAMPLE = Sample("e1", "a\u2028b", ("ä", "b"), "say", None, None, "de", "c\n", 2, False, SCORES)
+SAMPLES = [SAMPLE, replace(SAMPLE, id="e2", metrics={"slots": Score(None, (0.0, 0.0))})]
+RESULT = Result({"slots": 0.1 + 0.2}, Health(0.0, 0.0, 0.5, 0.0, None), {"train": 1.5, "total": 2.0}, 10, 3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "default" / "a1"
+    write_run(folder, INFO)
+    write_samples(folder, SAMPLES)
+    write_result(folder, RESULT)
+    return folder
+
+
+def test_what_is_written_is_read_back_to_the_last_bit(folder: Path) -> None:
+    run = read_run(folder)
+    assert (run.info, run.result, run.finished) == (INFO, RESULT, True)
+    assert run.samples.records == tuple(SAMPLES)
+    assert run.samples.ids == ("e1", "e2")
+    np.testing.assert_array_equal(run.samples.statistics["slots"], [[0.1 + 0.2, 1.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(run.samples.scores["slots"], [0.1 + 0.2, np.nan])
+
+
+def test_files_are_json_as_documented(folder: Path) -> None:
+    assert json.loads((folder / "run.json").read_text())["schema"] == 1
+    assert json.loads((folder / "result.json").read_text())["metrics"] == {"slots": {"corpus": 0.1 + 0.2}}
+    first = json.loads((folder / "samples.jsonl").read_text().split("\n")[0])
+    assert first["metrics"]["slots"] == {"score": 0.1 + 0.2, "statistics": [0.1 + 0.2, 1.0]}
+    assert first["references"] == ["ä", "b"]
+
+
+def test_runs_are_found_finished_or_not_from_any_level(folder: Path) -> None:
+    write_run(folder.parent.parent / "other" / "b2", replace(INFO, id="b2"))
+    for out, expected in ((folder.parent.parent, ["a1", "b2"]), (folder.parent, ["a1"]), (folder, ["a1"])):
+        assert [run.info.id for run in find_runs(out)] == expected
+    assert [run.finished for run in find_runs(folder.parent.parent)] == [True, False]
+
+
+def test_a_killed_write_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_result(folder, replace(RESULT, steps=99))
+    assert read_run(folder).result == RESULT
+    assert sorted(p.name for p in folder.iterdir()) == ["result.json", "run.json", "samples.jsonl"]
+
+
+def test_no_score_is_written_that_is_not_a_number(folder: Path) -> None:
+    with pytest.raises(SpeechbenchError, match="sample e1"):
+        write_samples(folder, [replace(SAMPLE, metrics={"slots": Score(float("nan"), (0.0, 1.0))})])
+    with pytest.raises(SpeechbenchError, match=r"result\.json"):
+        write_result(folder, replace(RESULT, metrics={"slots": float("inf")}))
+    assert read_run(folder).samples.records == tuple(SAMPLES)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
+    keep = {path: path.read_text() for path in folder.iterdir()}
+
+    def fails(*words: str) -> None:
+        with pytest.raises(SpeechbenchError) as caught:
+            find_runs(folder)[0].samples  # noqa: B018
+        assert all(word in str(caught.value) for word in words), caught.value
+        for path, text in keep.items():
+            path.write_text(text)
+
+    (folder / "run.json").write_text("{")
+    fails("run.json is broken", "remove")
+    (folder / "run.json").write_text("[]")
+    fails("run.json is broken", "schema")
+    edit(folder / "run.json", schema=2)
+    fails("run.json", "newer", "upgrade")
+    edit(folder / "run.json", metrics=[{"name": "slots"}])
+    fails("run.json is broken", "display")
+    edit(folder / "run.json", metrics=[{**vars(INFO.metrics[0]), "aggregate": "median"}])
+    fails("run.json", "'median'", "upgrade")
+    edit(folder / "result.json", metrics={})
+    fails("result.json is broken", "'slots' is missing")
+    edit(folder / "result.json", metrics={"slots": {"corpus": 50.0}})
+    fails("samples.jsonl gives slots 0.3000", "result.json says 50.0")
+    lines = keep[folder / "samples.jsonl"].split("\n")
+    (folder / "samples.jsonl").write_text(lines[0] + "\n" + lines[1][:40])
+    fails("samples.jsonl line 2 is broken")
+    (folder / "samples.jsonl").write_text(f"{lines[0]}\n{lines[0]}\n")
+    fails("samples.jsonl holds an example twice")
+    (folder / "samples.jsonl").write_text(lines[0].replace("1.0]", "1.0, 2.0]") + "\n")
+    fails("samples.jsonl is broken", "expected 2 statistics, got 3")
+    (folder / "samples.jsonl").write_text("")
+    fails("samples.jsonl is empty")
+    (folder / "samples.jsonl").unlink()
+    fails("samples.jsonl is missing")
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SpeechbenchError, match="speechbench ablate"):
+        find_runs(tmp_path / "nothing")
+    with pytest.raises(SpeechbenchError, match=r"run\.json is missing"):
+        read_run(tmp_path)
