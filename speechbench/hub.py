@@ -1,0 +1,95 @@
+"""Checkpoints by folder or by their name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from speechbench.errors import MissingError, UsageError
+
+_SECONDS = 6.0  # how long the hub may take to answer at all before it counts as unreachable
+
+
+def resolve(checkpoint: str, revision: str | None = None) -> Path:
+    """The folder of a whole checkpoint: a local one, the hub's cache, or a fresh download.
+
+    Args:
+        checkpoint: Folder, or hub name "owner/model".
+        revision: Of the hub's repository.
+
+    Raises:
+        UsageError: If it is neither a folder nor shaped like a hub name.
+        MissingError: If it is not in the cache and cannot be downloaded; within seconds if there is no hub.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    if checkpoint.count("/") != 1 or checkpoint.startswith((".", "/", "~")):
+        raise UsageError(f"checkpoint {checkpoint!r}: there is no such folder, and it is no hub name (owner/model)")
+    return fetch(checkpoint, None, lambda found: (found / "config.json").is_file(), revision)
+
+
+def fetch(
+    name: str, patterns: Sequence[str] | None, complete: Callable[[Path], bool], revision: str | None = None
+) -> Path:
+    """A model's files from the hub's cache on this machine, or else from the hub.
+
+    Args:
+        name: On the hub, "owner/model".
+        patterns: Which files; `None` for all.
+        complete: Whether a folder holds what is needed.
+        revision: Of the hub's repository.
+
+    Raises:
+        MissingError: If they are in neither; within seconds if the hub does not answer.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    wanted = None if patterns is None else list(patterns)
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True))
+    except HFValidationError:
+        raise MissingError(f"{name} is no folder on this machine, and no name on the hub (owner/model)") from None
+    except LocalEntryNotFoundError:
+        pass
+    else:
+        if complete(folder):
+            return folder
+    _reach(name, revision)
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except Exception as error:  # whatever the network layer raises: it differs between versions of the hub's client
+        raise _missing(name, f"its download ended in {type(error).__name__}") from error
+    if not complete(folder):
+        raise _missing(name, f"the hub's copy lacks {' or '.join(patterns or ['config.json'])}")
+    return folder
+
+
+def _reach(name: str, revision: str | None) -> None:
+    """Asks the hub for the model, in a thread: looking up a host name obeys no time limit of its own."""
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        from huggingface_hub import HfApi
+
+        try:
+            HfApi().model_info(name, revision=revision, timeout=_SECONDS)
+        except Exception as error:  # raised below, in the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_SECONDS + 1)
+    if thread.is_alive():
+        raise _missing(name, "the hub does not answer")
+    if failures:
+        raise _missing(name, f"asking the hub for it ended in {type(failures[0]).__name__}") from failures[0]
+
+
+def _missing(name: str, why: str) -> MissingError:
+    return MissingError(
+        f"{name} is not on this machine and {why}; name a folder that has it, or where there is a network (for gated "
+        f"models with HF_TOKEN set) run `hf download {name}`"
+    )
