@@ -1,0 +1,1 @@
+"""How a speech-aware language model is prompted, sampled and scored."""

@@ -1,0 +1,112 @@
+"""Decoding from a branched cache: the prompt runs once, then G rows go on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from speechbench.seeds import derive
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def decode(
+    language_model: PreTrainedModel,
+    prompt_embeddings: torch.Tensor,
+    prompt_mask: torch.Tensor,
+    ids: Sequence[str],
+    group_size: int,
+    suppressed: torch.Tensor,
+    end_token: int,
+    temperature: float,
+    max_tokens: int,
+    seed: tuple[int, int],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Writes `group_size` completions after each prompt.
+
+    Args:
+        language_model: A transformers causal LM that takes `inputs_embeds`.
+        prompt_embeddings: Padded on the left, shape [prompt, position, hidden].
+        prompt_mask: Bool, shape [prompt, position].
+        ids: For each prompt its example's id.
+        group_size: Completions per prompt.
+        suppressed: Tokens that are never written, bool, shape [vocabulary].
+        end_token: Ends a row; stays in it.
+        temperature: 0 is greedy.
+        max_tokens: Longest completion.
+        seed: With the id and the member's number it fixes a row's randomness.
+
+    Returns:
+        Tokens (padded with the end token) and their mask, both of shape [prompt, completion, token].
+    """
+    rows = len(ids) * group_size
+    chances = _chances(ids, group_size, max_tokens, seed) if temperature > 0 else None
+    device = prompt_mask.device
+    out = language_model(
+        inputs_embeds=prompt_embeddings,
+        attention_mask=prompt_mask.long(),
+        position_ids=(prompt_mask.long().cumsum(-1) - 1).clamp(min=0),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    cache = out.past_key_values
+    cache.batch_repeat_interleave(group_size)
+    logits = out.logits[:, -1].repeat_interleave(group_size, dim=0)
+    mask = prompt_mask.long().repeat_interleave(group_size, dim=0)  # [row, position]
+    lengths = mask.sum(-1)
+
+    tokens = torch.full((rows, max_tokens), end_token, device=device)
+    written = torch.zeros((rows, max_tokens), dtype=torch.bool, device=device)
+    active = torch.arange(rows, device=device)  # which rows the cache still holds
+    going = torch.ones(rows, dtype=torch.bool, device=device)  # which of those have not ended
+    for step in range(max_tokens):
+        chosen = _choose(
+            logits.masked_fill(suppressed, -torch.inf), temperature, None if chances is None else chances[active, step]
+        )
+        tokens[active, step] = torch.where(going, chosen, end_token)
+        written[active, step] = going
+        going = going & (chosen != end_token)
+        if not going.any() or step + 1 == max_tokens:
+            break
+        if 2 * int(going.sum()) < len(going):  # leave ended rows behind once they are the most
+            keep = going.nonzero().squeeze(-1)
+            cache.batch_select_indices(keep)
+            active, chosen, mask, lengths, going = active[keep], chosen[keep], mask[keep], lengths[keep], going[keep]
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        out = language_model(
+            inputs_embeds=language_model.get_input_embeddings()(chosen[:, None]).to(prompt_embeddings.dtype),
+            attention_mask=mask,
+            position_ids=(lengths + step)[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = out.logits[:, -1]
+    longest = int(written.sum(-1).max())
+    shape = (len(ids), group_size, longest)
+    return tokens[:, :longest].reshape(shape), written[:, :longest].reshape(shape)
+
+
+def _chances(ids: Sequence[str], group_size: int, max_tokens: int, seed: tuple[int, int]) -> torch.Tensor:
+    """One uniform number in [0, 1) per row and token, from (seed, step, example, member) alone."""
+    return torch.from_numpy(
+        np.stack(
+            [
+                np.random.Generator(np.random.Philox(derive(*seed, example, member))).random(max_tokens)
+                for example in ids
+                for member in range(group_size)
+            ]
+        )
+    )
+
+
+def _choose(logits: torch.Tensor, temperature: float, chances: torch.Tensor | None) -> torch.Tensor:
+    """The most likely token of each row, or the one where the cumulated probability passes the row's chance."""
+    if chances is None:
+        return logits.argmax(-1)
+    cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    threshold = chances.to(logits.device)[:, None] * cumulated[:, -1:]
+    return (cumulated <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)

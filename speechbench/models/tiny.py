@@ -1,0 +1,23 @@
+"""The embedded model: Granite Speech's architecture in small, shipped with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechbench.models.granite_speech import GraniteSpeech
+
+FOLDER = Path(__file__).parent / "tiny_weights"
+
+
+class Tiny(GraniteSpeech):
+    """A base model that knows both mini tasks imperfectly, so that training can move it.
+
+    Args:
+        train: Which parts learn, joined by "+".
+    """
+
+    system_prompt = None
+
+    def __init__(self, train: str = "projector+language_model") -> None:
+        super().__init__(str(FOLDER), train=train)
+        self.name = "tiny"

@@ -1,0 +1,1 @@
+"""Builds the embedded base model from the pretraining split: `python -m speechbench.models.tiny_build`."""

@@ -1,0 +1,27 @@
+"""What long work reports while it goes on; the command draws it, a notebook may ignore it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Progress:
+    """Hears what goes on. This one says nothing; subclasses draw."""
+
+    def plan(self, units: int) -> None:
+        """So many units of work lie ahead, over all runs: a training step and an evaluated example are one each."""
+
+    def start(self, what: str, number: int, total: int) -> None:
+        """Run `number` of `total` begins."""
+
+    def step(self, logged: Mapping[str, float]) -> None:
+        """A training step is done; `logged` holds "step", "steps" and what the trainer watches."""
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Other work goes on: examples evaluated, utterances made."""
+
+    def finish(self, what: str, seconds: float, summary: str) -> None:
+        """A run is done, or was found done."""
+
+    def skip(self, units: int) -> None:
+        """So many units need not be done after all."""

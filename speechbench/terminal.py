@@ -1,0 +1,80 @@
+"""Progress drawn in the terminal, or told in plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from speechbench.progress import Progress
+
+_QUIET_SECONDS = 10.0  # between plain lines, where no bar can be drawn
+
+
+class TerminalProgress(Progress):
+    """Two bars: all runs, and what goes on now. A context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._all = self._bars.add_task("all runs", total=None, visible=False)
+        self._now = self._bars.add_task("", total=None, visible=False)
+        self._label = ""
+        self._done = 0
+        self._told = time.monotonic()
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def plan(self, units: int) -> None:
+        """Shows the bar of all runs."""
+        self._bars.reset(self._all, total=units, visible=True)
+
+    def start(self, what: str, number: int, total: int) -> None:
+        """Names the run."""
+        self._label, self._done = f"{number}/{total} {what}", 0
+        self._bars.update(self._all, description=f"run {number} of {total}")
+        self._bars.reset(self._now, total=None, description=escape(self._label), visible=True)
+
+    def step(self, logged: Mapping[str, float]) -> None:
+        """Shows the step with its reward, or its loss where there is none."""
+        name = "reward" if "reward" in logged else "loss"
+        self._show(f"{self._label} {name} {logged[name]:.3f}", int(logged["step"]), int(logged["steps"]))
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Shows other work."""
+        self._show(f"{self._label} {what}".strip(), done, total)
+
+    def _show(self, text: str, done: int, total: int) -> None:
+        self._bars.update(self._now, description=escape(text), completed=done, total=total, visible=True)
+        self._bars.update(self._all, advance=done - self._done if done > self._done else done)
+        self._done = done
+        if not self._console.is_terminal and time.monotonic() - self._told > _QUIET_SECONDS:
+            self._told = time.monotonic()
+            self._console.print(f"{text} {done}/{total}", markup=False, highlight=False)
+
+    def finish(self, what: str, seconds: float, summary: str) -> None:
+        """Leaves a line about the run."""
+        self._bars.update(self._now, visible=False)
+        self._console.print(f"{self._label}: {summary} ({seconds:.0f} s)", markup=False, highlight=False)
+
+    def skip(self, units: int) -> None:
+        """Counts what need not be done."""
+        self._bars.update(self._all, total=(self._bars.tasks[self._all].total or units) - units)

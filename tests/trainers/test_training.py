@@ -1,0 +1,132 @@
+"""The trainers on the embedded model and real files: what they learn, what they must not, and resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbench.benchmarks.base import Benchmark
+from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.models.tiny import Tiny
+from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.loading import load_reward
+from speechbench.trainers import grpo, mixed_grpo, sft
+from speechbench.trainers.grpo import GrpoConfig
+from speechbench.trainers.mixed_grpo import MixedGrpoConfig, MixedGrpoTrainer
+from speechbench.trainers.sft import SftConfig
+
+
+def small(folder: Path, **changes: object) -> GrpoConfig:
+    settings = {"max_steps": 3, "per_device_train_batch_size": 2, "num_generations": 4, "max_completion_length": 16}
+    return GrpoConfig(output_dir=folder, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_a_constant_reward_leaves_every_weight_as_it_was(few: Benchmark, tmp_path: Path) -> None:
+    model = Tiny()
+    before = weights(model)
+    grpo.train(model, few, load_reward("constant", few), small(tmp_path, weight_decay=0.0))
+    after = weights(model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(line["zero_variance_groups"] == 1 and line["kl"] == 0 for line in log_of(tmp_path))
+
+
+def test_sft_lowers_the_loss_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
+    config = SftConfig(output_dir=tmp_path, max_steps=12, per_device_train_batch_size=8, limit=8, learning_rate=1e-3)
+    result = sft.train(Tiny(), few, None, config)
+    losses = [line["loss"] for line in log_of(tmp_path)]
+    assert losses[-1] < 0.5 * losses[0] and result.steps == 12
+
+
+def test_grpo_raises_the_reward_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
+    config = small(tmp_path, max_steps=12, limit=2, num_generations=8, learning_rate=3e-4, max_completion_length=32)
+    grpo.train(Tiny(), few, load_reward("bleu", few), config)
+    rewards = [line["reward"] for line in log_of(tmp_path)]
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3
+
+
+def test_the_reference_joins_the_group_at_its_own_reward(few: Benchmark, tmp_path: Path) -> None:
+    config = MixedGrpoConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, num_generations=4)
+    trainer = MixedGrpoTrainer(Tiny(), few, load_reward("bleu", few), config)
+    examples = few.load("train", 2)
+    group = trainer.roll_out(examples)
+    assert group.completions.tokens.shape[:2] == (2, 4)
+    assert group.off_policy_PG.tolist() == [[False, False, False, True]] * 2
+    assert [texts[-1] for texts in trainer.speech_model.texts_of(group.completions)] == [
+        example.references[0] for example in examples
+    ]
+    mixed_grpo.train(Tiny(), few, load_reward("bleu", few), config)
+    assert {"reference_advantage_share", "positive_on_policy_share"} <= set(log_of(tmp_path)[-1])
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("trainer", ["sft", "grpo", "mixed-grpo"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path, trainer: str, accumulation: int) -> None:
+    kinds = {
+        "sft": (sft.train, SftConfig),
+        "grpo": (grpo.train, GrpoConfig),
+        "mixed-grpo": (mixed_grpo.train, MixedGrpoConfig),
+    }
+    train, kind = kinds[trainer]
+    common = {"max_steps": 5, "per_device_train_batch_size": 3, "save_steps": 2, "seed": 4, "max_completion_length": 16,
+              "gradient_accumulation_steps": accumulation}  # fmt: skip
+    reward = None if trainer == "sft" else load_reward("bleu", few)
+    whole = kind(output_dir=tmp_path / "whole", **common)  # type: ignore[operator]
+    straight = Tiny()
+    train(straight, few, reward, whole)  # type: ignore[operator]
+
+    def interrupt(logged: Mapping[str, float]) -> None:
+        if logged["step"] == 3:
+            raise Interrupted
+
+    halved = dataclasses.replace(whole, output_dir=tmp_path / "halved", report=interrupt)
+    with pytest.raises(Interrupted):
+        train(Tiny(), few, reward, halved)  # type: ignore[operator]
+    resumed = Tiny()
+    train(resumed, few, reward, dataclasses.replace(halved, report=None))  # type: ignore[operator]
+    expected, found = weights(straight), weights(resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "halved")
+
+
+class Raises(Reward):
+    display = "raises"
+
+    def score(self, batch: Batch) -> list[float | None]:
+        raise ValueError("no dictionary")
+
+
+def test_a_failing_reward_stops_the_run_and_is_named(few: Benchmark, tmp_path: Path) -> None:
+    reward = Raises()
+    reward.spec = load_reward("constant").spec
+    with pytest.raises(SpeechbenchError, match=r"no dictionary"):
+        grpo.train(Tiny(), few, reward, small(tmp_path))
+
+
+def test_a_group_of_one_is_refused(few: Benchmark, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 2"):
+        grpo.train(Tiny(), few, load_reward("bleu", few), small(tmp_path, num_generations=1))
+
+
+def test_several_iterations_use_the_same_samples_and_clip(few: Benchmark, tmp_path: Path) -> None:
+    config = small(tmp_path, max_steps=4, num_iterations=2, save_steps=2, learning_rate=2e-3, epsilon=0.05)
+    grpo.train(Tiny(), few, load_reward("bleu", few), config)
+    log = log_of(tmp_path)
+    assert log[0]["clip_share"] == 0 and max(line["clip_share"] for line in log[1::2]) > 0
