@@ -89,7 +89,7 @@ def test_loss_equals_the_papers(seed: int, off_policy: bool, beta: float, epsilo
     loss, kl, clip_share = slow_loss(case, 77, beta, epsilon)
     assert terms.loss.item() == pytest.approx(loss, abs=1e-12)
     assert terms.kl.item() == pytest.approx(kl, abs=1e-12)
-    assert terms.clip_share.item() == pytest.approx(clip_share, abs=1e-12)
+    assert terms.clip_share.item() == pytest.approx(clip_share, abs=1e-6)
 
 
 def test_gradient_on_policy_is_advantage_and_off_policy_is_weighted_by_the_probability() -> None:

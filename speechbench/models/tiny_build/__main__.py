@@ -27,13 +27,15 @@ from speechbench.models.tiny_build import architecture, encoder, language, recor
 from speechbench.models.tiny_build.language import Heard, Stage
 from speechbench.models.tiny_build.recordings import Utterance
 
+TASKS = ("transcribe", "translate", "translate", "answer", "answer")
 STAGES = (
     Stage("words", 200, (("words", 1.0),), ("transcribe",), 1e-3),
     Stage("phrases", 300, (("phrases", 1.0),), ("transcribe",), 1e-3),
     Stage("sentences", 400, (("phrases", 0.4), ("sentences", 0.6)), ("transcribe",), 1e-3),
     # Stopped early: what comes out shall be a base that training can move.
-    Stage("tasks", 300, (("sentences", 1.0),), ("transcribe", "translate", "translate", "answer", "answer"), 1e-3),
+    Stage("tasks", 300, (("sentences", 1.0),), TASKS, 1e-3),
 )
+HABITS = (Stage("habits", 200, (("sentences", 1.0),), TASKS, 5e-4, has_habits=True),)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -92,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         name: [Heard(u, h) for u, h in zip(utterances[name], _encode(model, features[name]), strict=True)]
         for name in utterances
     }
-    language.train(model, sources, STAGES, progress=tell)
+    for stages in (STAGES, HABITS):
+        language.train(model, sources, stages, progress=tell)
+        model.granite.half().float()
     _save(model.granite, words, options.out)
     parameters = sum(p.numel() for p in granite.parameters())
     print(f"{time.monotonic() - start:.0f} s, {parameters:,} parameters, {options.out}")

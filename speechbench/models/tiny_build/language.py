@@ -17,6 +17,7 @@ from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import Example
 from speechbench.benchmarks.mini import grammar
 from speechbench.models.granite_speech import GraniteSpeech
+from speechbench.models.tiny_build import habits
 from speechbench.models.tiny_build.recordings import Utterance
 
 TRANSCRIBE = "<|audio|> can you transcribe the speech into a written format?"
@@ -38,6 +39,7 @@ class Stage:
         steps: Optimizer steps.
         sources: What is drawn from, each with its share.
         tasks: Which of "transcribe", "translate", "answer" are asked, drawn evenly.
+        has_habits: Whether translations and answers are worded in the model's own ways (`habits`).
         learning_rate: Constant after a short warm-up; decays to a tenth in the last stage.
     """
 
@@ -46,15 +48,19 @@ class Stage:
     sources: tuple[tuple[str, float], ...]
     tasks: tuple[str, ...]
     learning_rate: float
+    has_habits: bool = False
 
 
-def ask(task: str, utterance: Utterance, rng: random.Random) -> tuple[str, str]:
+def ask(task: str, utterance: Utterance, rng: random.Random, has_habits: bool) -> tuple[str, str]:
     """Instruction and answer of one task about one utterance; what is no sentence can't be asked about."""
+    meaning = utterance.meaning
     if task == "translate":
-        return templates.translation("de"), utterance.german
-    if task == "answer" and utterance.meaning is not None:
-        question, answer = utterance.meaning.question(rng.randrange(len(grammar.QUESTIONS)))
-        return templates.question(question), answer
+        loose = has_habits and meaning is not None
+        return templates.translation("de"), habits.german(meaning, rng) if loose and meaning else utterance.german
+    if task == "answer" and meaning is not None:
+        index = rng.randrange(len(grammar.QUESTIONS))
+        question, answer = meaning.question(index)
+        return templates.question(question), habits.answer(meaning, index, rng) if has_habits else answer
     return TRANSCRIBE, utterance.text
 
 
@@ -79,7 +85,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             chosen = [rng.choice(sources[name]) for name in rng.choices(names, shares, k=batch)]
-            asked = [ask(rng.choice(stage.tasks), item.utterance, rng) for item in chosen]
+            asked = [ask(rng.choice(stage.tasks), item.utterance, rng, stage.has_habits) for item in chosen]
             loss = _loss(model, chosen, asked)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
