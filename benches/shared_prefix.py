@@ -41,7 +41,9 @@ def main() -> None:
         shared = model.embed(examples)
         many = repeated(shared, options.group)
         completions = model.sample(shared, options.group, Sampling())
-    single = Completions(*(x.flatten(0, 1)[:, None] for x in (completions.tokens, completions.mask)), completions.finished)
+    single = Completions(
+        *(x.flatten(0, 1)[:, None] for x in (completions.tokens, completions.mask)), completions.finished
+    )
 
     def learn(prompts: Prompts, written: Completions) -> None:
         model.zero_grad()

@@ -114,7 +114,9 @@ def test_the_main_job_in_small_resumes_and_shows_itself_again(tmp_path: Path) ->
     measured = command("eval", "--model", str(trained), "--limit", "6", "--json")
     assert json.loads(measured.stdout)["metrics"]["BLEU"] == pytest.approx(after["metrics"]["bleu"]["corpus"])
 
-    (tmp_path / "brevity.py").write_text("def brevity(completions, **columns):\n    return [0.5 for _ in completions]\n")
+    (tmp_path / "brevity.py").write_text(
+        "def brevity(completions, **columns):\n    return [0.5 for _ in completions]\n"
+    )
     edited = json.loads(command(*words, "--dry-run", "--json").stdout)
     states = {run["run"]: run["state"] for run in edited["runs"]}
     assert states["grpo(bleu)"] == "finished" and states["grpo(brevity)"] == "new"

@@ -67,8 +67,13 @@ def _signature(signature: Mapping[str, Any]) -> str:
     if isinstance(signature.get("metric"), str):
         return str(signature["metric"])
     parts = (
-        f"{key} {value if isinstance(value, str) else json.dumps(value, default=str)}"
+        f"{key} {_shown(key, value)}"
         for key, value in signature.items()
         if key not in ("name", "reward") and value not in (None, "", {}, [])
     )
     return ", ".join(parts)
+
+
+def _shown(key: str, value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text[:12] if key == "sha256" else text

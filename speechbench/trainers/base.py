@@ -52,8 +52,8 @@ class TrainConfig:
     uses_reward: ClassVar[bool] = True
 
     output_dir: Path
-    max_steps: int = 60
-    learning_rate: float = 5e-5
+    max_steps: int = 50
+    learning_rate: float = 1e-4
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     warmup_ratio: float = 0.05
@@ -161,6 +161,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Fetches an accumulation window and makes its rollouts, now that all of its tokens can be counted."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not batches:  # the Trainer asks once too often in an epoch that it resumed within
+            return [], None
         rollouts = self.roll_out_window(batches)
         tokens = torch.stack([r.completions.mask.sum() for r in rollouts]).sum()
         self._window_ready = time.perf_counter()

@@ -15,12 +15,11 @@ from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
 
 @dataclass(frozen=True)
 class SftConfig(TrainConfig):
-    """Defaults chosen on the validation split of covost2-mini."""
+    """Defaults chosen for the embedded model, on covost2-mini's validation split (docs/embedded-model.md)."""
 
     uses_reward: ClassVar[bool] = False
 
     max_steps: int = 100
-    learning_rate: float = 3e-4
     per_device_train_batch_size: int = 16
 
 
