@@ -203,15 +203,33 @@ _benchmarks = _listing("benchmarks", BENCHMARKS, "What is asked.")
 @_options("quiet")
 def prepare(benchmark: str, quiet: bool) -> None:
     """Make the data of BENCHMARK, where it can be made."""
-    with _work(quiet) as (console, progress):
+    with _work(quiet) as (_, progress):
         from speechbench.benchmarks import load_benchmark
+
+        load_benchmark(benchmark).prepare(progress.advance)
+
+
+@_benchmarks.command()
+@click.argument("benchmark")
+@_options("json", "quiet")
+def check(benchmark: str, as_json: bool, quiet: bool) -> None:
+    """Count the examples of BENCHMARK and list all that is missing or broken."""
+    with _work(quiet or as_json) as (console, progress):
+        from speechbench.benchmarks import SPLITS, load_benchmark
 
         loaded = load_benchmark(benchmark)
         loaded.prepare(progress.advance)
-        counts = {split: len(loaded.load(split)) for split in ("train", "validation", "test")}
-    console.print(", ".join(f"{split}: {count} examples" for split, count in counts.items()))
+        found = {split: len(loaded.load(split)) for split in SPLITS}
+    expected = loaded.expected_counts()
+    if as_json:
+        problems = [{"where": problem.where, "what": problem.what} for problem in loaded.problems]
+        click.echo(json.dumps({"found": found, "expected": dict(expected), "problems": problems}, indent=1))
+        return
+    for split, count in found.items():
+        console.print(f"{split}: {count} examples{f' of {expected[split]}' if split in expected else ''}")
     for problem in loaded.problems:
-        console.print(f"{problem.where}: {problem.what}", markup=False)
+        console.print(f"{problem.where}: {problem.what}", markup=False, soft_wrap=True)
+    console.print(f"{len(loaded.problems)} problems")
 
 
 @contextmanager
@@ -225,33 +243,13 @@ def _work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
     console = Console()
     try:
         if quiet:
-            _calm_libraries()
             yield console, Progress()
         else:
             with TerminalProgress(Console(stderr=True)) as progress:
-                _calm_libraries()
                 yield console, progress
     except KeyboardInterrupt:
         click.echo("\nStopped. Finished runs and checkpoints are kept: the same command goes on from there.", err=True)
         sys.exit(1)
-
-
-def _calm_libraries() -> None:
-    """Sets up torch for the same result each time, and keeps the libraries' notices off the screen."""
-    import logging
-    import os
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    warnings.filterwarnings("ignore", category=UserWarning)
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.errors import SpeechbenchError
 from speechbench.health import health
+from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import load_model
 from speechbench.progress import Progress
@@ -156,6 +157,7 @@ def evaluate_model(
     Raises:
         SpeechbenchError: If something named is wrong or missing.
     """
+    set_up()
     loaded = load_benchmark(benchmark)
     scorers = load_metrics(loaded, metrics)
     loaded.prepare(None if progress is None else progress.advance)

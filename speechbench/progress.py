@@ -20,6 +20,9 @@ class Progress:
     def advance(self, what: str, done: int, total: int) -> None:
         """Other work goes on: examples evaluated, utterances made."""
 
+    def tell(self, text: str) -> None:
+        """Something that a person should know."""
+
     def finish(self, what: str, seconds: float, summary: str) -> None:
         """A run is done, or was found done."""
 

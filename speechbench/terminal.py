@@ -70,6 +70,10 @@ class TerminalProgress(Progress):
             self._told = time.monotonic()
             self._console.print(f"{text} {done}/{total}", markup=False, highlight=False)
 
+    def tell(self, text: str) -> None:
+        """Prints it above the bars."""
+        self._console.print(text, markup=False, highlight=False)
+
     def finish(self, what: str, seconds: float, summary: str) -> None:
         """Leaves a line about the run."""
         self._bars.update(self._now, visible=False)

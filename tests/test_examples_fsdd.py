@@ -103,3 +103,26 @@ def test_real_voices_become_a_benchmark(example: ModuleType, tmp_path: Path) -> 
             assert item.audio is not None
             assert 0.5 < item.audio.seconds() < 8 and abs(item.audio.samples(16_000)).max() > 0.01
     assert benchmark.problems == []
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no copy of the Free Spoken Digit Dataset beside the repository")
+def test_the_whole_way_on_human_speech_in_short(example: ModuleType, tmp_path: Path) -> None:
+    """SFT with the encoder, then GRPO and mixed-policy GRPO from its checkpoint, as docs/human-speech.md has it."""
+    from speechbench.ablation import board_of, plan, run_all
+    from speechbench.progress import Progress
+
+    manifest = example.make(REAL, tmp_path / "digits", train=96, validation=4, test=24)
+    benchmark = f"manifest(path={manifest})"
+    settings = {"sft": {"learning_rate": 1e-3}, "grpo": {"num_generations": 4}, "mixed-grpo": {"num_generations": 4}}
+    whole = "tiny(train=encoder+projector+language_model)"
+    first = plan([], ["sft"], benchmark, whole, steps=12, config={"sft": settings["sft"]}, out=tmp_path / "runs")
+    run_all(first, Progress())
+    bleu = {row.label: row.cells[0].value for row in board_of(first).rows}
+    assert bleu["sft"] is not None and bleu["base"] is not None and bleu["sft"] > bleu["base"]
+
+    settings.pop("sft")
+    sft = str(first.runs[1].folder)
+    second = plan(["bleu"], list(settings), benchmark, sft, steps=2, config=settings, out=tmp_path / "runs")
+    run_all(second, Progress())
+    rows = {row.label: row.cells[0].value for row in board_of(second).rows}
+    assert list(rows) == ["base", "grpo(bleu)", "mixed-grpo(bleu)"] and rows["base"] == bleu["sft"]

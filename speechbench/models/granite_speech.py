@@ -36,8 +36,9 @@ class GraniteSpeech(SpeechModel):
         SpeechbenchError: If the folder holds no Granite Speech model, or not all of its weights.
     """
 
+    # Fixed: without a system prompt the chat template inserts today's date.
     system_prompt: ClassVar[str | None] = (
-        "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"  # fixed: without one, the chat template inserts today's date
+        "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"
     )
 
     def __init__(
