@@ -53,11 +53,11 @@ class TrainConfig:
 
     output_dir: Path
     max_steps: int = 50
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     warmup_ratio: float = 0.05
-    lr_scheduler_type: str = "constant_with_warmup"
+    lr_scheduler_type: str = "linear"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     max_completion_length: int = 48
