@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +21,10 @@ from speechbench.models.encoder_cache import EncoderCache, encoder_cache
 from speechbench.models.features import RATE, log_mel
 
 PARTS = ("encoder", "projector", "language_model")
+# Fixed: without a system prompt Granite's chat template inserts today's date.
+SYSTEM_PROMPT = "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"
+PROMPTING = "speechbench.json"
+"""File of a checkpoint that says how the model is prompted; the hub's checkpoints have none and get `SYSTEM_PROMPT`."""
 
 
 class GraniteSpeech(SpeechModel):
@@ -36,10 +41,6 @@ class GraniteSpeech(SpeechModel):
         SpeechbenchError: If the folder holds no Granite Speech model, or not all of its weights.
     """
 
-    # Fixed: without a system prompt the chat template inserts today's date.
-    system_prompt: ClassVar[str | None] = (
-        "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"
-    )
 
     def __init__(
         self,
@@ -55,6 +56,10 @@ class GraniteSpeech(SpeechModel):
         folder = resolve(checkpoint, revision)
         self.name = f"granite-speech(checkpoint={checkpoint})"
         self.rate = RATE
+        prompting = folder / PROMPTING
+        self.system_prompt: str | None = (
+            json.loads(prompting.read_text())["system_prompt"] if prompting.is_file() else SYSTEM_PROMPT
+        )
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.granite = _load(folder, getattr(torch, dtype))
         self.granite.language_model.config.attention_dropout = 0.0
@@ -160,9 +165,10 @@ class GraniteSpeech(SpeechModel):
         return Prompts(embeddings, mask, tuple(e.id for e in examples))
 
     def save(self, folder: Path) -> None:
-        """Writes config, weights and tokenizer as transformers does."""
+        """Writes config, weights and tokenizer as transformers does, and how the model is prompted."""
         self.granite.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        (folder / PROMPTING).write_text(json.dumps({"system_prompt": self.system_prompt}) + "\n")
 
     def load_weights(self, folder: Path) -> None:
         """Takes over the weights of a saved folder, strictly."""

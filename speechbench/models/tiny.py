@@ -16,8 +16,6 @@ class Tiny(GraniteSpeech):
         train: Which parts learn, joined by "+".
     """
 
-    system_prompt = None
-
     def __init__(self, train: str = "projector+language_model") -> None:
         super().__init__(str(FOLDER), train=train)
         self.name = "tiny"

@@ -7,6 +7,7 @@ about half an hour, most of it stage one.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import random
 import time
@@ -21,7 +22,7 @@ from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER
 from speechbench.benchmarks.mini import grammar
 from speechbench.models.features import log_mel
-from speechbench.models.granite_speech import GraniteSpeech
+from speechbench.models.granite_speech import PROMPTING, GraniteSpeech
 from speechbench.models.tiny import FOLDER
 from speechbench.models.tiny_build import architecture, encoder, language, recordings, tokenizer
 from speechbench.models.tiny_build.language import Heard, Stage
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     granite.encoder.half().float()  # what the language model learns from is what will be shipped
     _save(granite, words, options.out)
 
-    model = Unprompted(str(options.out))
+    model = GraniteSpeech(str(options.out))
     sources = {
         name: [Heard(u, h) for u, h in zip(utterances[name], _encode(model, features[name]), strict=True)]
         for name in utterances
@@ -100,12 +101,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     _save(model.granite, words, options.out)
     parameters = sum(p.numel() for p in granite.parameters())
     print(f"{time.monotonic() - start:.0f} s, {parameters:,} parameters, {options.out}")
-
-
-class Unprompted(GraniteSpeech):
-    """Without a system prompt, as the embedded model is asked."""
-
-    system_prompt = None
 
 
 def corpus(sentences: Sequence[Utterance]) -> list[str]:
@@ -132,6 +127,7 @@ def _save(granite: GraniteSpeechForConditionalGeneration, words: PreTrainedToken
     granite.config.dtype = torch.float16
     granite.save_pretrained(folder, state_dict=state)
     words.save_pretrained(folder)
+    (folder / PROMPTING).write_text(json.dumps({"system_prompt": None}) + "\n")  # each token costs so small a model
 
 
 if __name__ == "__main__":
