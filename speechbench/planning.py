@@ -29,6 +29,7 @@ from speechbench.progress import Progress
 from speechbench.registry import REWARDS, TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
+from speechbench.specs import parse
 from speechbench.trainers.base import TrainConfig, TrainResult
 
 _SHOWN_PROBLEMS = 5
@@ -220,7 +221,6 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _slug(text: str) -> str:
-    """A spec as part of a folder's name."""
-    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in text).strip("-.")
-    return kept[-40:].lstrip("-.")
+def _slug(spec: str) -> str:
+    """A spec as part of a folder's name: the plug's name, of a path its last part."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(parse(spec).name).name).strip("-.")

@@ -76,6 +76,7 @@ def test_the_light_commands_load_no_torch(tmp_path: Path) -> None:
         assert done.stderr.splitlines()[-1] == "[]", words
 
 
+@pytest.mark.slow
 def test_the_main_job_in_small_resumes_and_shows_itself_again(tmp_path: Path) -> None:
     """Base, SFT and both GRPOs on a custom reward and BLEU, from one command; the second call does nothing."""
     (tmp_path / "brevity.py").write_text(

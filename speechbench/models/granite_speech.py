@@ -41,7 +41,6 @@ class GraniteSpeech(SpeechModel):
         SpeechbenchError: If the folder holds no Granite Speech model, or not all of its weights.
     """
 
-
     def __init__(
         self,
         checkpoint: str = "ibm-granite/granite-speech-3.3-2b",
