@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from speechbench.runs import Sample
+from speechbench.run_schema import Health, Sample
 
 LONGEST_NGRAM = 4
 LEAST_REPEATS = 3
@@ -16,26 +13,6 @@ LEAST_NGRAMS = 8
 LEAST_DISTINCT = 0.5
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 """Written without spaces between words: there a character counts as a word."""
-
-
-@dataclass(frozen=True)
-class Health:
-    """Shares of a run's outputs, each from 0 to 1, and the ratio of their length to the references'.
-
-    Attributes:
-        empty: Nothing but white space.
-        truncated: Stopped by the token limit, not by the model.
-        copied: The source over again (without regard to case and punctuation), where no reference is that.
-        repeated: Stuck in a loop; see `is_repeated`.
-        length_ratio: Characters of all hypotheses over characters of all first references; `None` where the
-            references are empty.
-    """
-
-    empty: float
-    truncated: float
-    copied: float
-    repeated: float
-    length_ratio: float | None
 
 
 def health(samples: Sequence[Sample]) -> Health:

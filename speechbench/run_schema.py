@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from speechbench.health import Health
-
 SCHEMA = 1
 """Raised by one when a reader of the old form would misread the new one."""
 
@@ -106,6 +104,26 @@ class Sample:
     tokens: int
     truncated: bool
     metrics: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Shares of a run's outputs, each from 0 to 1, and the ratio of their length to the references'.
+
+    Attributes:
+        empty: Nothing but white space.
+        truncated: Stopped by the token limit, not by the model.
+        copied: The source over again (without regard to case and punctuation), where no reference is that.
+        repeated: Stuck in a loop; see `speechbench.health.is_repeated`.
+        length_ratio: Characters of all hypotheses over characters of all first references; `None` where the
+            references are empty.
+    """
+
+    empty: float
+    truncated: float
+    copied: float
+    repeated: float
+    length_ratio: float | None
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from speechbench.errors import SpeechbenchError
-from speechbench.health import Health
 from speechbench.rewards.aggregate import AGGREGATES
-from speechbench.run_schema import SCHEMA, MetricInfo, Result, RunInfo, Sample, Score
+from speechbench.run_schema import SCHEMA, Health, MetricInfo, Result, RunInfo, Sample, Score
 
 __all__ = [
     "RESULT",

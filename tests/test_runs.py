@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from speechbench.errors import SpeechbenchError
-from speechbench.health import Health
+from speechbench.run_schema import Health
 from speechbench.runs import (
     MetricInfo,
     Result,
