@@ -19,7 +19,9 @@ def test_the_reward_of_the_readme(tmp_path: Path) -> None:
     assert code is not None
     (tmp_path / "brevity.py").write_text(code.group(1))
     example = Example("e", None, "", ("drei sieben",), None, "en", "de")
-    scores = load_reward(f"{tmp_path}/brevity.py:brevity").score(Batch.of(["drei", "drei vier fünf sechs"], [example] * 2))
+    scores = load_reward(f"{tmp_path}/brevity.py:brevity").score(
+        Batch.of(["drei", "drei vier fünf sechs"], [example] * 2)
+    )
     assert scores == [1.0, 0.5]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from speechbench.leaderboard.comparisons import Comparison
+from speechbench.leaderboard.differences import HEADING, differences, p_text
 from speechbench.leaderboard.table import Board, BoardRow, Cell, Column
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ def to_terminal(board: Board, console: Console) -> None:
     for columns in _pack(board, console):
         console.print()
         console.print(_table(board, columns))
+    if differences(board):
+        console.print()
+        console.print(_difference_table(board))
     console.print()
     for note in board.notes:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 1)))
@@ -57,8 +62,35 @@ def to_markdown(board: Board) -> str:
         _line([_plain(row.label), *(_markdown(*pair) for pair in zip(row.cells, board.columns, strict=True))])
         for row in board.rows
     ]
+    tests = differences(board)
+    if tests:
+        titles = [_plain(column.title) for column in board.columns if column.kind == "metric"]
+        lines += ["", _line([_plain(HEADING), *titles]), _line(["---", *("---:" for _ in titles)])]
+        lines += [
+            _line([_plain(test.label), *(_test(c).replace("\n", ", ") for c in test.comparisons)]) for test in tests
+        ]
     notes = [f"- {_plain(note)}" for note in board.notes]
     return "\n".join([f"**{_plain(_title(board))}**", "", *lines, "", *notes]) + "\n"
+
+
+def _difference_table(board: Board) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(Text(HEADING), overflow="fold", max_width=32)
+    for column in board.columns:
+        if column.kind == "metric":
+            table.add_column(Text(column.title), justify="right", overflow="fold")
+    for test in differences(board):
+        table.add_row(Text(test.label), *(Text(_test(comparison)) for comparison in test.comparisons))
+    return table
+
+
+def _test(comparison: Comparison | None) -> str:
+    """The difference, and on the next line its corrected p."""
+    return NOTHING if comparison is None else f"{comparison.difference:+.1f}\n{p_text(comparison.p_holm)}"
 
 
 def _title(board: Board) -> str:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from speechbench.leaderboard import Board, leaderboard, to_json, to_markdown, to_terminal
+from speechbench.leaderboard.differences import differences
 
 
 @pytest.fixture
@@ -45,7 +46,16 @@ def test_the_terminal_shows_everything_at_any_width(board: Board, width: int) ->
 
 def test_wide_terminals_get_one_table_and_narrow_ones_more(board: Board) -> None:
     tables = [shown(board, width).count("─\n") for width in (200, 80)]
-    assert tables == [1, 2]
+    assert tables == [2, 3]  # and the differences
+
+
+def test_differences_and_their_p_are_shown(board: Board) -> None:
+    test = board.rows[2].cells[0].base
+    assert test is not None
+    text = " ".join(shown(board, 100).split())
+    for part in ("grpo(bleu) − base", "grpo(bleu) − sft", f"{test.difference:+.1f}", f"p={test.p_holm:.2g}"):
+        assert part in text
+    assert f"{test.difference:+.1f}, p={test.p_holm:.2g}" in to_markdown(board)
 
 
 def test_marks_say_what_the_cells_hold(board: Board) -> None:
@@ -93,7 +103,7 @@ def test_json_holds_every_figure(board: Board) -> None:
 def test_markdown_is_a_table(board: Board) -> None:
     lines = to_markdown(board).splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + len(board.rows)
+    assert len(table) == 2 + len(board.rows) + 2 + len(differences(board))
     assert {line.replace("\\|", "").count("|") for line in table} == {len(board.columns) + 2}
     assert "comet\\[tiny\\]" in table[0]
     best = board.rows[2].cells[0]
