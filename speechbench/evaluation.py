@@ -163,7 +163,8 @@ def evaluate_model(
     loaded.prepare(None if progress is None else progress.advance)
     speech_model = load_model(model)
     examples = loaded.load(split, limit)
-    measured = evaluate(speech_model, examples, scorers, Sampling(temperature=temperature, seed=seed), progress)
+    sampling = Sampling(temperature, loaded.max_completion_length, seed)
+    measured = evaluate(speech_model, examples, scorers, sampling, progress)
     if samples is not None:
         write_samples(samples.parent, measured.samples, samples.name)
     return {

@@ -113,7 +113,11 @@ def plan(
     set_up()
     loaded = load_benchmark(benchmark)
     functions = {name: TRAINERS.get(name) for name in dict.fromkeys(trainers)}
-    resolved = {name: _configure(name, function, steps, limit, config or {}) for name, function in functions.items()}
+    shared_settings = {"max_steps": steps, "limit": limit}
+    resolved = {
+        name: _configure(name, function, loaded, shared_settings, (config or {}).get(name, {}))
+        for name, function in functions.items()
+    }
     _check_config_names(config or {}, functions)
     metrics = load_metrics(loaded)
     measured = {str(metric.spec): metric for metric in metrics}
@@ -128,7 +132,8 @@ def plan(
         progress.tell(f"{problem.where}: {problem.what}")
     if len(loaded.problems) > _SHOWN_PROBLEMS:
         progress.tell(f"{len(loaded.problems)} such problems: `speechbench benchmarks check {loaded.name!r}` lists all")
-    sampling = Sampling(temperature=0.0, max_tokens=max([c.max_completion_length for c in resolved.values()] or [48]))
+    longest = max([loaded.max_completion_length, *(c.max_completion_length for c in resolved.values())])
+    sampling = Sampling(temperature=0.0, max_tokens=longest)
     shared = {
         "version": speechbench.__version__,
         "benchmark": loaded.name,
@@ -188,22 +193,19 @@ def described(config: TrainConfig) -> dict[str, Any]:
 def _configure(
     name: str,
     function: Callable[..., TrainResult],
-    steps: int | None,
-    limit: int | None,
-    config: Mapping[str, Mapping[str, Any]],
+    benchmark: Benchmark,
+    shared: Mapping[str, Any],
+    own: Mapping[str, Any],
 ) -> TrainConfig:
     kind = typing.get_type_hints(function).get("config")
     if not (isinstance(kind, type) and issubclass(kind, TrainConfig)):
         raise UsageError(f"trainer {name}: its parameter `config` must be annotated with a subclass of TrainConfig")
-    values = dict(config.get(name, {}))
+    values = {"max_completion_length": benchmark.max_completion_length, **own}
     known = {f.name for f in dataclasses.fields(kind)} - {"output_dir", "report", "seed"}
     for key in values:
         if key not in known:
             raise UsageError(f"configuration of {name}: there is no {key!r}; there are: {', '.join(sorted(known))}")
-    if steps is not None:
-        values["max_steps"] = steps
-    if limit is not None:
-        values["limit"] = limit
+    values.update({key: value for key, value in shared.items() if value is not None})
     made = kind(output_dir=Path(), **values)
     if made.max_steps < 1:
         raise UsageError(f"trainer {name}: max_steps={made.max_steps}, but training takes at least one step")

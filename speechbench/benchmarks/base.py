@@ -81,6 +81,7 @@ class Benchmark(ABC):
         licence: Of the data.
         citation: Whom to cite for the data.
         metrics: Specs of the metrics measured by default, in the order of the board's columns.
+        max_completion_length: How many tokens an answer may take, the end token included; the paper's 200.
         comet_checkpoint: Which checkpoint the spec `comet` means on this benchmark.
         problems: What `load` found missing or broken so far; nothing is dropped without standing here.
     """
@@ -93,6 +94,7 @@ class Benchmark(ABC):
     citation: ClassVar[str] = ""
     metrics: tuple[str, ...] = ("bleu", "chrf", "binary")
     comet_checkpoint: str = "Unbabel/wmt22-comet-da"
+    max_completion_length: int = 200
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []

@@ -66,7 +66,7 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    max_tokens: int = 48
+    max_tokens: int = 200
     seed: int = 0
     step: int = 0
 

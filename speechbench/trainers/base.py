@@ -42,7 +42,8 @@ class TrainConfig:
         lr_scheduler_type: As transformers names them.
         weight_decay: AdamW's.
         max_grad_norm: Gradients are clipped to this norm.
-        max_completion_length: Longest completion in tokens, the end token included.
+        max_completion_length: Longest completion in tokens, the end token included; an ablation
+            takes the benchmark's where none is set.
         save_steps: Steps between checkpoints.
         seed: Of the order of examples and of sampling.
         limit: Learn from the first so many training examples only; `None` for all.
@@ -60,7 +61,7 @@ class TrainConfig:
     lr_scheduler_type: str = "linear"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    max_completion_length: int = 48
+    max_completion_length: int = 200
     save_steps: int = 20
     seed: int = 0
     limit: int | None = None
