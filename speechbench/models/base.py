@@ -135,7 +135,9 @@ class SpeechModel(nn.Module, ABC):
             for c, row in enumerate(group):
                 tokens[p, c, : len(row)] = torch.tensor(row)
                 mask[p, c, : len(row)] = True
-        return Completions(tokens, mask, torch.ones(tokens.shape[:2], dtype=torch.bool))
+        device = self.suppressed.device
+        finished = torch.ones(tokens.shape[:2], dtype=torch.bool, device=device)
+        return Completions(tokens.to(device), mask.to(device), finished)
 
     def texts_of(self, completions: Completions) -> list[list[str]]:
         """The hypotheses, without special tokens and outer white space."""

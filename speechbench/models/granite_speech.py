@@ -21,6 +21,7 @@ from speechbench.models.encoder_cache import EncoderCache, encoder_cache
 from speechbench.models.features import RATE, log_mel
 
 PARTS = ("encoder", "projector", "language_model")
+_DTYPES = ("float32", "bfloat16", "float16")
 # Fixed: without a system prompt Granite's chat template inserts today's date.
 SYSTEM_PROMPT = "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"
 PROMPTING = "speechbench.json"
@@ -52,6 +53,8 @@ class GraniteSpeech(SpeechModel):
         parts = train.split("+")
         if not set(parts) <= set(PARTS):
             raise UsageError(f"train={train!r}: the parts of a model are {', '.join(PARTS)}, joined by '+'")
+        if dtype not in _DTYPES:
+            raise UsageError(f"dtype={dtype!r}: choose one of {', '.join(_DTYPES)}")
         folder = resolve(checkpoint, revision)
         self.name = f"granite-speech(checkpoint={checkpoint})"
         self.rate = RATE
@@ -61,7 +64,9 @@ class GraniteSpeech(SpeechModel):
         )
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.granite = _load(folder, getattr(torch, dtype))
-        self.granite.language_model.config.attention_dropout = 0.0
+        for module in self.granite.language_model.modules():
+            if hasattr(module, "attention_dropout"):  # policy and reference must see the same network
+                module.attention_dropout = 0.0
         for part in PARTS:
             getattr(self.granite, part).requires_grad_(part in parts)
         self.fingerprint = _fingerprint(folder, self._prompt(f"{AUDIO_PLACEHOLDER} ?"))

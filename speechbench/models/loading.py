@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from speechbench.errors import UsageError
 from speechbench.models.base import SpeechModel
 from speechbench.registry import MODELS
@@ -25,7 +27,7 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def load_model(spec: str | Spec) -> SpeechModel:
-    """Loads a model.
+    """Loads a model, onto the GPU where there is one.
 
     Args:
         spec: A registered name with parameters (`tiny`, `granite-speech(checkpoint=owner/model)`), a run
@@ -45,4 +47,4 @@ def load_model(spec: str | Spec) -> SpeechModel:
     if not isinstance(model, SpeechModel):
         raise UsageError(f"model {name}: {parsed.name} is no speechbench.models.SpeechModel")
     model.name = name
-    return model
+    return model.to("cuda") if torch.cuda.is_available() else model

@@ -35,17 +35,14 @@ class MixedGrpoTrainer(GrpoTrainer):
 
         def join(samples: torch.Tensor, reference: torch.Tensor, fill: int) -> torch.Tensor:
             return torch.cat(
-                [
-                    torch.nn.functional.pad(x.to(samples.device), (0, longest - x.shape[-1]), value=fill)
-                    for x in (samples, reference)
-                ],
+                [torch.nn.functional.pad(x, (0, longest - x.shape[-1]), value=fill) for x in (samples, reference)],
                 dim=1,
             )
 
         mixed = Completions(
             join(sampled.tokens, references.tokens, end),
             join(sampled.mask, references.mask, 0),
-            torch.cat([sampled.finished, references.finished.to(sampled.finished.device)], dim=1),
+            torch.cat([sampled.finished, references.finished], dim=1),
         )
         return mixed, torch.nn.functional.pad(off_policy_PG, (0, 1), value=True)
 

@@ -1,4 +1,4 @@
-"""The dimensions of the embedded model: Granite Speech's architecture, some three million parameters."""
+"""The dimensions of the embedded model: Granite Speech's architecture, 3.5 million parameters."""
 
 from __future__ import annotations
 
