@@ -118,6 +118,10 @@ def test_the_main_job_in_small_resumes_and_shows_itself_again(tmp_path: Path) ->
     (tmp_path / "brevity.py").write_text(
         "def brevity(completions, **columns):\n    return [0.5 for _ in completions]\n"
     )
+    one = command("train", "--trainer", "grpo", "--reward", "bleu", *SMALL, "--out", "runs")
+    assert one.returncode == 0 and "Trained model: runs" in one.stdout  # the ablation's own run, found again
+    assert len(list(tmp_path.glob("runs/*/*/result.json"))) == 6
+
     edited = json.loads(command(*words, "--dry-run", "--json").stdout)
     states = {run["run"]: run["state"] for run in edited["runs"]}
     assert states["grpo(bleu)"] == "finished" and states["grpo(brevity)"] == "new"

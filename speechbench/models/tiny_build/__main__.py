@@ -1,7 +1,7 @@
 """The one command that rebuilds the embedded model: `python -m speechbench.models.tiny_build`.
 
 Reads nothing but the grammar's pretraining split, spoken by the pretraining voices. On two cores it takes
-about half an hour, most of it stage one.
+half an hour to three quarters, most of it stage one.
 """
 
 from __future__ import annotations
