@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from speechbench.rewards.loading import load_reward
 from speechbench.trainers import grpo, mixed_grpo, sft
 from speechbench.trainers.grpo import GrpoConfig
 from speechbench.trainers.mixed_grpo import MixedGrpoConfig, MixedGrpoTrainer
-from speechbench.trainers.sft import SftConfig
+from speechbench.trainers.sft import SftConfig, SftTrainer
 
 
 def small(folder: Path, **changes: object) -> GrpoConfig:
@@ -42,6 +43,23 @@ def test_a_constant_reward_leaves_every_weight_as_it_was(few: Benchmark, tmp_pat
     after = weights(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(line["zero_variance_groups"] == 1 and line["kl"] == 0 for line in log_of(tmp_path))
+
+
+def test_sfts_loss_is_the_references_cross_entropy(few: Benchmark, tmp_path: Path) -> None:
+    """Example by example, token by token, from the probabilities alone; the end token counts."""
+    model = Tiny()
+    trainer = SftTrainer(model, few, SftConfig(output_dir=tmp_path, max_steps=1))
+    examples = few.load("train", 3)
+    rollout = trainer.roll_out(examples)
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        loss = trainer.loss(model, rollout, rollout.completions.mask.sum()).item()
+        for example in examples:
+            ids = [*model.tokenizer.encode(example.references[0]), model.end_token]
+            probabilities = model.logits(model.embed([example]), model.completions_of([[example.references[0]]])).exp()
+            total -= sum(math.log(probabilities[0, 0, place, token]) for place, token in enumerate(ids))
+            tokens += len(ids)
+    assert loss == pytest.approx(total / tokens, rel=1e-5)
 
 
 def test_sft_lowers_the_loss_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
