@@ -51,14 +51,14 @@ def board_of(planned: Plan) -> Board:
 def run_all(planned: Plan, progress: Progress) -> None:
     """Does every run of a plan that is not finished, in order."""
     tests = len(planned.examples)
-    progress.plan(sum(tests + (run.config.max_steps if run.config else 0) for run in planned.runs))
+    progress.plan(sum(tests + run.steps for run in planned.runs))
     for run in planned.runs:
         if not (run.folder / "run.json").exists():
             _announce(planned, run)
     for number, run in enumerate(planned.runs, start=1):
         progress.start(f"{run.label}{'' if run.seed is None else f' seed {run.seed}'}", number, len(planned.runs))
         if run.is_finished:
-            progress.skip(tests + (run.config.max_steps if run.config else 0))
+            progress.skip(tests + run.steps)
         else:
             _do(planned, run, progress)
         result = read_run(run.folder).result

@@ -268,7 +268,7 @@ def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:
 
 def _print_plan(planned: Any, as_json: bool) -> None:
     rows = [
-        {"id": run.id, "run": run.label, "seed": run.seed, "steps": run.config.max_steps if run.config else 0,
+        {"id": run.id, "run": run.label, "seed": run.seed, "steps": run.steps,
          "state": "finished" if run.is_finished else "unfinished" if run.folder.exists() else "new"}
         for run in planned.runs
     ]  # fmt: skip

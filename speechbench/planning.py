@@ -60,6 +60,11 @@ class PlannedRun:
     folder: Path
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps of its training; 0 for the base model."""
+        return 0 if self.config is None else self.config.max_steps
+
+    @property
     def is_finished(self) -> bool:
         """Whether its result is there."""
         return (self.folder / "result.json").exists()

@@ -80,13 +80,11 @@ class SpeechModel(nn.Module, ABC):
     Attributes:
         name: Spec it was loaded by.
         tokenizer: Of the language model.
-        rate: Sampling rate of the audio it takes, in Hz.
         fingerprint: Hash of the weights and the prompt template it was loaded with.
     """
 
     name: str
     tokenizer: PreTrainedTokenizerBase
-    rate: int
     fingerprint: str
 
     @property
@@ -162,7 +160,7 @@ class SpeechModel(nn.Module, ABC):
         finished = ((tokens == self.end_token) & mask).any(-1)
         return Completions(tokens, mask, finished)
 
-    def logits(self, prompts: Prompts, completions: Completions, temperature: float = 1.0) -> torch.Tensor:
+    def log_distribution(self, prompts: Prompts, completions: Completions, temperature: float = 1.0) -> torch.Tensor:
         """What the model expects at each token, normalised over the tokens that it may write.
 
         Returns:
@@ -176,8 +174,8 @@ class SpeechModel(nn.Module, ABC):
 
     def logprobs(self, prompts: Prompts, completions: Completions, temperature: float = 1.0) -> torch.Tensor:
         """Log-probability of each token of each completion; shape [prompt, completion, token], 0 at padding."""
-        logits = self.logits(prompts, completions, temperature)
-        return _gather(logits, completions)
+        expected = self.log_distribution(prompts, completions, temperature)
+        return _gather(expected, completions)
 
     def forward(
         self, examples: Sequence[Example], completions: Completions, temperature: float = 1.0
@@ -188,12 +186,12 @@ class SpeechModel(nn.Module, ABC):
             Log-probabilities and, without gradient, the entropy of the model's expectation in nats; both of
             shape [prompt, completion, token], 0 at padding.
         """
-        logits = self.logits(self.embed(examples), completions, temperature)
+        expected = self.log_distribution(self.embed(examples), completions, temperature)
         with torch.no_grad():
-            entropy = -(logits.exp() * logits.masked_fill(self.suppressed, 0.0)).sum(-1) * completions.mask
-        return _gather(logits, completions), entropy
+            entropy = -(expected.exp() * expected.masked_fill(self.suppressed, 0.0)).sum(-1) * completions.mask
+        return _gather(expected, completions), entropy
 
 
-def _gather(logits: torch.Tensor, completions: Completions) -> torch.Tensor:
-    chosen = logits.gather(-1, completions.tokens[..., None]).squeeze(-1)
+def _gather(expected: torch.Tensor, completions: Completions) -> torch.Tensor:
+    chosen = expected.gather(-1, completions.tokens[..., None]).squeeze(-1)
     return chosen.masked_fill(~completions.mask, 0.0)

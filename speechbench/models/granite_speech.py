@@ -57,7 +57,6 @@ class GraniteSpeech(SpeechModel):
             raise UsageError(f"dtype={dtype!r}: choose one of {', '.join(_DTYPES)}")
         folder = resolve(checkpoint, revision)
         self.name = f"granite-speech(checkpoint={checkpoint})"
-        self.rate = RATE
         prompting = folder / PROMPTING
         self.system_prompt: str | None = (
             json.loads(prompting.read_text())["system_prompt"] if prompting.is_file() else SYSTEM_PROMPT

@@ -34,7 +34,6 @@ def completion_logits(
         Shape [prompt, completion, token, vocabulary]; what stands at padding is of no meaning.
     """
     prompts, group, length = tokens.shape
-    width = prompt_embeddings.shape[1]
     # The last token of a completion predicts nothing that is asked for, so T-1 of each go in.
     inputs = language_model.get_input_embeddings()(tokens[:, :, :-1].reshape(prompts, -1))
     out = language_model(
@@ -44,7 +43,6 @@ def completion_logits(
         use_cache=False,
         logits_to_keep=group * (length - 1) + 1,
     )
-    assert width + group * (length - 1) >= out.logits.shape[1]
     first = out.logits[:, :1, None].expand(-1, group, -1, -1)  # [prompt, completion, 1, vocabulary]
     rest = out.logits[:, 1:].unflatten(1, (group, length - 1))
     return torch.cat([first, rest], dim=2)

@@ -97,7 +97,7 @@ def test_shared_prefix_equals_repeated_prompt(
 def test_probabilities_sum_to_one_over_what_may_be_written(model: GraniteSpeech, examples: list[Example]) -> None:
     completions = model.completions_of([["Anna"], ["Peter"], ["?"]])
     with torch.no_grad():
-        probabilities = model.logits(model.embed(examples), completions, temperature=1.3).exp()
+        probabilities = model.log_distribution(model.embed(examples), completions, temperature=1.3).exp()
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(completions.tokens.shape), atol=1e-5, rtol=0)
     assert (probabilities[..., model.suppressed] == 0).all() and not model.suppressed[model.end_token]
 
@@ -108,7 +108,7 @@ def test_sampling_follows_the_probabilities_and_never_writes_special_tokens(
     prompts = random_model.embed(examples[:1])
     first = random_model.sample(prompts, 4000, Sampling(max_tokens=1)).tokens[0, :, 0]
     with torch.no_grad():
-        expected = random_model.logits(prompts, random_model.completions_of([["?"]]))[0, 0, 0].exp()
+        expected = random_model.log_distribution(prompts, random_model.completions_of([["?"]]))[0, 0, 0].exp()
     counts = torch.bincount(first, minlength=len(expected)) / 4000
     assert not counts[random_model.suppressed].any()
     assert 0.5 * (counts - expected).abs().sum() < 0.5 * (expected * (1 - expected) / 4000).sqrt().sum() * 1.5

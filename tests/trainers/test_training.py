@@ -56,7 +56,9 @@ def test_sfts_loss_is_the_references_cross_entropy(few: Benchmark, tmp_path: Pat
         loss = trainer.loss(model, rollout, rollout.completions.mask.sum()).item()
         for example in examples:
             ids = [*model.tokenizer.encode(example.references[0]), model.end_token]
-            probabilities = model.logits(model.embed([example]), model.completions_of([[example.references[0]]])).exp()
+            probabilities = model.log_distribution(
+                model.embed([example]), model.completions_of([[example.references[0]]])
+            ).exp()
             total -= sum(math.log(probabilities[0, 0, place, token]) for place, token in enumerate(ids))
             tokens += len(ids)
     assert loss == pytest.approx(total / tokens, rel=1e-5)
