@@ -99,7 +99,7 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     model, steps = planned.model, 0
     if run.trainer is not None and run.config is not None:
         model = load_model(planned.model.name)
-        config = dataclasses.replace(run.config, report=progress.step)
+        config = dataclasses.replace(run.config, progress=progress)
         trained: TrainResult = TRAINERS.get(run.trainer)(model, planned.benchmark, run.reward, config)
         seconds.update(trained.seconds)
         steps = trained.steps

@@ -34,7 +34,7 @@ from speechbench.trainers.base import TrainConfig, TrainResult
 
 _SHOWN_PROBLEMS = 5
 DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
-_NOT_IDENTITY = ("output_dir", "report", "seed", "save_steps")  # of a configuration: they do not change the outcome
+_NOT_IDENTITY = ("output_dir", "progress", "seed", "save_steps")  # of a configuration: they do not change the outcome
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _configure(
     if not (isinstance(kind, type) and issubclass(kind, TrainConfig)):
         raise UsageError(f"trainer {name}: its parameter `config` must be annotated with a subclass of TrainConfig")
     values = {"max_completion_length": benchmark.max_completion_length, **own}
-    known = {f.name for f in dataclasses.fields(kind)} - {"output_dir", "report", "seed"}
+    known = {f.name for f in dataclasses.fields(kind)} - {"output_dir", "progress", "seed"}
     for key in values:
         if key not in known:
             raise UsageError(f"configuration of {name}: there is no {key!r}; there are: {', '.join(sorted(known))}")

@@ -36,8 +36,9 @@ class Example:
 
     Attributes:
         id: Unique within the benchmark.
-        audio: The speech, decoded when asked for; `None` only for the no-audio control.
-        instruction: What the model is told, with `AUDIO_PLACEHOLDER` where the audio stands.
+        audio: The speech, decoded when asked for; `None` only for controls without it.
+        instruction: What the model is told, with `AUDIO_PLACEHOLDER` where the audio stands, once;
+            an example without audio may have none.
         references: Correct outputs, at least one; the first is the one that is trained on.
         source: The gold transcript of the speech, where known.
         source_language: Of the speech, as a code of two or three letters, with region where needed.

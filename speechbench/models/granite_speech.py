@@ -141,7 +141,7 @@ class GraniteSpeech(SpeechModel):
         return [x.flatten(0, 1) for x in projected.split([len(b) for b in blocks])]
 
     def embed(self, examples: Sequence[Example]) -> Prompts:
-        """Instruction embeddings with the audio's merged in at the placeholder; without audio it is left out."""
+        """Instruction embeddings with the audio's merged in at the placeholder, which is left out where there is none."""
         return self.embed_encoded(examples, [None if e.audio is None else self._encode(e) for e in examples])
 
     def embed_encoded(self, examples: Sequence[Example], encoded: Sequence[torch.Tensor | None]) -> Prompts:
@@ -152,14 +152,15 @@ class GraniteSpeech(SpeechModel):
         for example, hidden in zip(examples, encoded, strict=True):
             ids = self.tokenizer.encode(self._prompt(example.instruction), add_special_tokens=False)
             places = [i for i, token in enumerate(ids) if token == self.granite.config.audio_token_id]
-            if len(places) != 1:
+            if len(places) != 1 and (hidden is not None or places):
                 raise SpeechbenchError(
                     f"example {example.id!r}: its instruction must hold {AUDIO_PLACEHOLDER} once, "
                     f"not {len(places)} times"
                 )
+            place = places[0] if places else len(ids)
             tokens = torch.tensor(ids, device=self.granite.device)
             table = self.language_model.get_input_embeddings()
-            before, after = table(tokens[: places[0]]), table(tokens[places[0] + 1 :])
+            before, after = table(tokens[:place]), table(tokens[place + 1 :])
             rows.append(torch.cat([before, *([] if hidden is None else [next(audio)]), after]))
         width = max(len(row) for row in rows)
         embeddings = torch.stack([nn.functional.pad(row, (0, 0, width - len(row), 0)) for row in rows])

@@ -30,11 +30,14 @@ class Batch:
         examples: For each hypothesis its example.
         seeds: For each hypothesis a number that depends on (seed, step, example, member) alone: the only
             randomness a reward may use.
+        logprobs: For each hypothesis the mean log-probability of its tokens under the model that wrote it, in nats;
+            `None` where no model is at hand, as in measuring.
     """
 
     hypotheses: Sequence[str]
     examples: Sequence[Example]
     seeds: Sequence[int]
+    logprobs: Sequence[float] | None = None
 
     @classmethod
     def of(cls, hypotheses: Sequence[str], examples: Sequence[Example]) -> Batch:
@@ -51,7 +54,7 @@ class Reward(ABC):
         family: "overlap", "embedding", "learned", "exact" or "control".
         range: Lowest and highest unit-scale score; infinite where there is no bound.
         scale: Field's scale over unit scale: 100 for most metrics.
-        needs: Which of "reference", "source", "audio" an example must have.
+        needs: Which of "reference", "source", "audio" an example must have; "logprobs" are asked of the batch.
         languages: Target languages it is meant for; empty for any.
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
@@ -68,6 +71,13 @@ class Reward(ABC):
     aggregate: ClassVar[str] = "mean"
     extra: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+
+    def prepare(self, examples: Sequence[Example]) -> None:
+        """Called with all examples that are going to be scored, before the first of them is.
+
+        Args:
+            examples: The training split that hypotheses will be written for, or the test items of a measurement.
+        """
 
     @abstractmethod
     def score(self, batch: Batch) -> list[float | None]:

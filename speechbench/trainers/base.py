@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -22,9 +22,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import SpeechbenchError
 from speechbench.models.base import Completions, SpeechModel
+from speechbench.progress import Progress
 from speechbench.trainers.checkpoints import COMPLETE, last_complete, truncate_log
-
-Report = Callable[[Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TrainConfig:
         save_steps: Steps between checkpoints.
         seed: Of the order of examples and of sampling.
         limit: Learn from the first so many training examples only; `None` for all.
-        report: Called after each step with what is logged; no part of a run's identity.
+        progress: Told of each step and of what a person should know; no part of a run's identity.
     """
 
     uses_reward: ClassVar[bool] = True
@@ -65,7 +64,7 @@ class TrainConfig:
     save_steps: int = 20
     seed: int = 0
     limit: int | None = None
-    report: Report | None = field(default=None, compare=False, repr=False)
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,13 @@ class TrainResult:
         model_folder: The trained model, as `SpeechModel.save` wrote it.
         steps: Optimizer steps taken, those before a resumption included.
         seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
+        warnings: What a person should know of how it went, each one sentence with the remedy.
     """
 
     model_folder: Path
     steps: int
     seconds: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 class Rollout(Protocol):
@@ -189,8 +190,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         line = {"step": self.state.global_step, **logs, **means, "seconds": dict(self.seconds)}
         with (self.config.output_dir / "train.jsonl").open("a") as stream:
             stream.write(json.dumps(line) + "\n")
-        if self.config.report is not None:
-            self.config.report({**logs, **means, "step": self.state.global_step, "steps": self.config.max_steps})
+        self.config.progress.step({**logs, **means, "step": self.state.global_step, "steps": self.config.max_steps})
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self.speech_model.save(Path(output_dir or self.args.output_dir))

@@ -14,6 +14,7 @@ import torch
 from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.models.tiny import Tiny
+from speechbench.progress import Progress
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.trainers import grpo, mixed_grpo, sft
@@ -112,15 +113,16 @@ def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path, trainer: s
     straight = Tiny()
     train(straight, few, reward, whole)  # type: ignore[operator]
 
-    def interrupt(logged: Mapping[str, float]) -> None:
-        if logged["step"] == 3:
-            raise Interrupted
+    class Interrupts(Progress):
+        def step(self, logged: Mapping[str, float]) -> None:
+            if logged["step"] == 3:
+                raise Interrupted
 
-    halved = dataclasses.replace(whole, output_dir=tmp_path / "halved", report=interrupt)
+    halved = dataclasses.replace(whole, output_dir=tmp_path / "halved", progress=Interrupts())
     with pytest.raises(Interrupted):
         train(Tiny(), few, reward, halved)  # type: ignore[operator]
     resumed = Tiny()
-    train(resumed, few, reward, dataclasses.replace(halved, report=None))  # type: ignore[operator]
+    train(resumed, few, reward, dataclasses.replace(halved, progress=Progress()))  # type: ignore[operator]
     expected, found = weights(straight), weights(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "halved")
