@@ -141,7 +141,7 @@ class GraniteSpeech(SpeechModel):
         return [x.flatten(0, 1) for x in projected.split([len(b) for b in blocks])]
 
     def embed(self, examples: Sequence[Example]) -> Prompts:
-        """Instruction embeddings with the audio's merged in at the placeholder, which is left out where there is none."""
+        """Instruction embeddings with the audio's merged in at the placeholder, left out where there is none."""
         return self.embed_encoded(examples, [None if e.audio is None else self._encode(e) for e in examples])
 
     def embed_encoded(self, examples: Sequence[Example], encoded: Sequence[torch.Tensor | None]) -> Prompts:
