@@ -1,19 +1,21 @@
 """One registry for the four kinds of plug: rewards, benchmarks, models, trainers.
 
-A plug is found by its name (`bleu`), or where it stands (`path/to/file.py:name`). Built-in plugs are
-lazy: only their place is known until they are asked for, so that listing names imports nothing heavy.
+A plug is found by its name (`bleu`), or where it stands (`path/to/file.py:name`). Built-in plugs and those of
+installed packages are lazy: only their place is known until they are asked for, so that listing names imports
+nothing heavy, and a broken package harms nobody who does not ask for its plugs.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -35,7 +37,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._lazy = dict(builtin or {})
         self._loaded: dict[str, T] = {}
-        self._scanned_entry_points = False
+        self._installed: dict[str, list[EntryPoint]] | None = None  # by name; more than one if packages clash
 
     def register(self, name: str) -> Callable[[P], P]:
         """Decorator that registers a class or function under a name.
@@ -61,12 +63,20 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
-        self._scan_entry_points()
-        return sorted({*self._lazy, *self._loaded})
+        return sorted({*self._lazy, *self._loaded, *self._entries()})
 
     def where(self, name: str) -> str:
-        """Where a plug was registered: its file and line, or for one not yet loaded its module."""
-        return _place(self._loaded[name]) if name in self._loaded else self._lazy[name]
+        """Where a plug was registered: its file and line, its module, or the package that declares it.
+
+        Where several claim the name, all of them, joined by "and by".
+        """
+        entries = self._entries().get(name, [])
+        places = [f"{entry.value} of the package {_package(entry)}" for entry in entries]
+        if name in self._loaded and _target(self._loaded[name]) not in [entry.value for entry in entries]:
+            places.insert(0, _place(self._loaded[name]))
+        elif name in self._lazy:
+            places.insert(0, self._lazy[name])
+        return " and by ".join(places)
 
     def get(self, name: str) -> T:
         """The plug with this name, or at this place.
@@ -77,13 +87,13 @@ class Registry(Generic[T]):
         Raises:
             UsageError: If there is none; the message names the nearest.
         """
+        if name in self._entries():
+            return self._from_package(name)
         if name in self._loaded:
             return self._loaded[name]
         path, colon, attribute = name.rpartition(":")
         if colon and path.endswith(".py"):
             return self._from_file(Path(path), attribute)
-        if name not in self._lazy:
-            self._scan_entry_points()
         if name not in self._lazy:
             raise UsageError(self._unknown(name))
         module, _, attribute = self._lazy[name].partition(":")
@@ -91,25 +101,55 @@ class Registry(Generic[T]):
         return self._loaded.setdefault(name, plug)
 
     def file_hash(self, name: str) -> str | None:
-        """SHA-256 of the text of the file that `path/to/file.py:attribute` names; `None` for a registered name."""
-        path, colon, _ = name.rpartition(":")
-        if name in self._loaded or not colon or not path.endswith(".py"):
-            return None
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        """SHA-256 of the text of the file that a plug stands in, so that an edited one is known for another.
 
-    def _scan_entry_points(self) -> None:
-        if self._scanned_entry_points:
-            return
-        for entry in entry_points(group=f"speechbench.{self.kind}s"):
-            if self._lazy.get(entry.name) == entry.value:
-                continue  # the same installation, found twice
-            if entry.name in self._lazy or entry.name in self._loaded:
-                raise UsageError(
-                    f"{self.kind} {entry.name!r} of the installed entry point {entry.value} is already registered, "
-                    f"by {self.where(entry.name)}"
-                )
-            self._lazy[entry.name] = entry.value
-        self._scanned_entry_points = True
+        `None` for a built-in plug, whose version is speechbench's, and for one registered by decorator.
+        """
+        path, colon, _ = name.rpartition(":")
+        if name in self._entries():
+            file = _file(self.get(name))
+        else:
+            file = path if name not in self._loaded and colon and path.endswith(".py") else None
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+    def _entries(self) -> dict[str, list[EntryPoint]]:
+        """What installed packages declare, by name; read once."""
+        if self._installed is None:
+            self._installed = {}
+            for entry in entry_points(group=f"speechbench.{self.kind}s"):
+                known = self._installed.setdefault(entry.name, [])
+                if entry.value not in [other.value for other in known]:  # else the same package, found twice
+                    known.append(entry)
+        return self._installed
+
+    def _from_package(self, name: str) -> T:
+        """The plug that an installed package declares.
+
+        Raises:
+            UsageError: If something else has the name too, or what is declared cannot be imported.
+        """
+        entry, *others = self._entries()[name]
+        removal = f"pip uninstall {_package(entry).split()[0]}"
+        clash = f"{self.kind} {name!r} is registered by {self.where(name)}: rename one, or remove a package: {removal}"
+        if others or name in self._lazy:
+            raise UsageError(clash)
+        remedy = f"mend the package, or remove it: {removal}"
+        what = f"{self.kind} {name!r} of the package {_package(entry)}"
+        module, _, attribute = entry.value.partition("[")[0].replace(" ", "").partition(":")
+        if not module or not attribute:
+            raise UsageError(f"{what}: its entry point is {entry.value!r}, not module:name; {remedy}")
+        try:
+            plug = cast(T, functools.reduce(getattr, attribute.split("."), importlib.import_module(module)))
+        except SpeechbenchError:
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UsageError(
+                f"{what} cannot be loaded from its entry point {entry.value!r}: {said}; {remedy}"
+            ) from error
+        if self._loaded.get(name, plug) is not plug:
+            raise UsageError(clash)
+        return plug
 
     def _unknown(self, name: str) -> str:
         nearest = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.5)
@@ -169,6 +209,11 @@ def _file(plug: object) -> str | None:
         return None
 
 
+def _package(entry: EntryPoint) -> str:
+    """Name and version of the package that declares an entry point."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value.partition(":")[0]
+
+
 def _target(plug: object) -> str:
     return f"{getattr(plug, '__module__', '?')}:{getattr(plug, '__qualname__', '?')}"
 
@@ -187,9 +232,11 @@ REWARDS: Registry[Any] = Registry(
         "bleu": "speechbench.rewards.overlap:Bleu",
         "chrf": "speechbench.rewards.overlap:Chrf",
         "binary": "speechbench.rewards.exact:Binary",
+        "confidence": "speechbench.rewards.controls:Confidence",
         "comet": "speechbench.rewards.comet:Comet",
         "constant": "speechbench.rewards.controls:Constant",
         "random": "speechbench.rewards.controls:Random",
+        "shuffled": "speechbench.rewards.shuffled:Shuffled",
         "slots": "speechbench.benchmarks.mini.slots:Slots",
     },
 )

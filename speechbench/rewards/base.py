@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.errors import UsageError
 from speechbench.specs import Spec
 
 
@@ -44,6 +45,16 @@ class Batch:
         """A batch for measuring: the seeds are the positions."""
         return cls(hypotheses, examples, range(len(hypotheses)))
 
+    def select(self, rows: Sequence[int]) -> Batch:
+        """The batch of these rows alone, in this order."""
+        return replace(
+            self,
+            hypotheses=[self.hypotheses[row] for row in rows],
+            examples=[self.examples[row] for row in rows],
+            seeds=[self.seeds[row] for row in rows],
+            logprobs=None if self.logprobs is None else [self.logprobs[row] for row in rows],
+        )
+
 
 class Reward(ABC):
     """A scorer. Subclasses are registered and take their parameters as keyword arguments.
@@ -68,8 +79,8 @@ class Reward(ABC):
     scale: float = 100.0
     needs: frozenset[str] = frozenset({"reference"})
     languages: frozenset[str] = frozenset()
-    aggregate: ClassVar[str] = "mean"
-    extra: ClassVar[str] = ""
+    aggregate: str = "mean"
+    extra: str = ""
     citation: ClassVar[str] = ""
 
     def prepare(self, examples: Sequence[Example]) -> None:
@@ -86,6 +97,11 @@ class Reward(ABC):
     def statistics(self, batch: Batch) -> npt.NDArray[np.float64]:
         """Sufficient statistics, shape [segment, statistic]; by default the score and a count."""
         return mean_statistics(self.score(batch), self.scale)
+
+    @property
+    def statistics_are_scores(self) -> bool:
+        """Whether `statistics` holds nothing but the scores, so that who has these need not score again."""
+        return type(self).statistics is Reward.statistics
 
     def signature(self) -> Mapping[str, Any]:
         """Everything the score depends on: name, version, parameters, checkpoint, library version."""
@@ -106,3 +122,11 @@ def mean_statistics(scores: Sequence[float | None], scale: float) -> npt.NDArray
         Shape [segment, 2].
     """
     return np.array([(0.0, 0.0) if s is None else (s * scale, 1.0) for s in scores]).reshape(-1, 2)
+
+
+def no_logprobs(reward: str) -> UsageError:
+    """What to raise where a reward needs the batch's log-probabilities and there are none."""
+    return UsageError(
+        f"reward {reward} needs the log-probabilities of the model that wrote the hypotheses, which are at hand only "
+        "in training: name it with --rewards to train on it, and choose another metric"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from speechbench.errors import UsageError
-from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.base import Batch, Reward, no_logprobs
 
 _BITS = 53  # of a float's mantissa
 
@@ -61,6 +61,35 @@ class Random(Reward):
     def signature(self) -> Mapping[str, Any]:
         """Name and how the numbers are drawn."""
         return {"name": "random", "generator": "sha256"}
+
+
+class Confidence(Reward):
+    """The model's own mean log-probability per token: whoever gains under it has only grown surer of itself.
+
+    In nats, at most 0. The log-probabilities are those of the model that wrote the hypotheses, so it can be
+    trained on, but not measured.
+    """
+
+    display = "confidence"
+    family: ClassVar[str] = "control"
+    range = (-math.inf, 0.0)
+    scale = 1.0
+    needs = frozenset({"logprobs"})
+    citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
+
+    def score(self, batch: Batch) -> list[float | None]:
+        """The batch's log-probabilities.
+
+        Raises:
+            UsageError: If the batch has none.
+        """
+        if batch.logprobs is None:
+            raise no_logprobs(str(getattr(self, "spec", self.display)))
+        return [float(logprob) for logprob in batch.logprobs]
+
+    def signature(self) -> Mapping[str, Any]:
+        """Name and version."""
+        return {"name": "confidence", "version": 1}
 
 
 def _uniform(seed: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from speechbench.benchmarks.base import Benchmark
@@ -12,15 +12,19 @@ from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.registry import REWARDS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.function import FunctionReward, bind, source_hash
+from speechbench.rewards.shuffled import Shuffled
 from speechbench.specs import Spec, parse
+
+_SHUFFLED = "shuffled"  # the one reward whose argument is a reward
 
 
 def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
     """Makes the reward that a spec asks for.
 
     Args:
-        spec: As in `bleu`, `chrf(word_order=2)` or `path/to/file.py:name`; what is registered, or stands in the
-            file, is a subclass of `Reward` or a function `(completions, **columns) -> list[float | None]`.
+        spec: As in `bleu`, `chrf(word_order=2)`, `path/to/file.py:name` or `shuffled(bleu)`; what is registered, or
+            stands in the file, is a subclass of `Reward` or a function `(completions, **columns) ->
+            list[float | None]`.
         benchmark: What it is to be used on, if known: fills in what depends on it, and refuses what must not be.
 
     Returns:
@@ -32,20 +36,11 @@ def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
         MissingError: If something it needs is not installed.
     """
     spec = resolve(parse(spec) if isinstance(spec, str) else spec, benchmark)
-    name = _short(spec)
-    plug = REWARDS.get(spec.name)
-    if inspect.isclass(plug) and issubclass(plug, Reward):
-        reward = _built(plug, spec)
-    elif inspect.isfunction(plug):
-        reward = FunctionReward(bind(plug, spec.parameters, name), name, source_hash(plug, name))
-    else:
-        raise UsageError(
-            f"reward {spec} is {_a(plug)}: it should be a subclass of speechbench.rewards.Reward, "
-            "or a function (completions, **columns) -> list of scores"
-        )
+    inner = _inner(spec)
+    reward = _made(spec) if inner is None else Shuffled(load_reward(inner, benchmark))
     reward.spec = spec
     if not getattr(reward, "display", ""):
-        reward.display = name
+        reward.display = row_name(spec)
     digest = REWARDS.file_hash(spec.name)
     if digest is not None:
         vars(reward)["signature"] = _FileSignature(reward, digest)
@@ -55,10 +50,56 @@ def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
 
 
 def resolve(spec: Spec, benchmark: Benchmark | None = None) -> Spec:
-    """Fills in what a spec leaves to the benchmark: which checkpoint `comet` means."""
+    """The spec in its one spelling, with what it leaves to the benchmark: which checkpoint `comet` means.
+
+    Raises:
+        UsageError: If there is no such reward, or it takes no such arguments.
+    """
+    inner = _inner(spec)
+    if inner is not None:
+        return Spec(spec.name, arguments=(resolve(inner, benchmark),))
+    plug = REWARDS.get(spec.name)
+    if inspect.isclass(plug):
+        spec = spec.named(plug, "reward")
     if spec.name == "comet" and "model" not in spec.parameters and benchmark is not None:
         return Spec(spec.name, {**spec.parameters, "model": benchmark.comet_checkpoint})
     return spec
+
+
+def row_name(spec: Spec) -> str:
+    """How a reward is called in a row of the board.
+
+    Returns:
+        The spec's text: of `path/to/file.py:name` only the name, and comet without its checkpoint, which the
+        column names; the same inside `shuffled(...)`.
+    """
+    inner = _inner(spec)
+    if inner is not None:
+        return f"{spec.name}({row_name(inner)})"
+    parameters = {key: value for key, value in spec.parameters.items() if (spec.name, key) != ("comet", "model")}
+    return str(replace(spec, name=spec.name.rpartition(":")[2], parameters=parameters))
+
+
+def is_from_file(spec: Spec) -> bool:
+    """Whether the reward, or the one inside `shuffled(...)`, stands in a file: its path says nothing about it."""
+    inner = _inner(spec)
+    return REWARDS.file_hash(spec.name) is not None if inner is None else is_from_file(inner)
+
+
+def _inner(spec: Spec) -> Spec | None:
+    """The reward inside `shuffled(...)`; `None` for any other spec.
+
+    Raises:
+        UsageError: If there is not exactly one inside.
+    """
+    if spec.name != _SHUFFLED:
+        return None
+    if spec.parameters or len(spec.arguments) != 1 or not isinstance(spec.arguments[0], (str, Spec)):
+        raise UsageError(
+            f"reward {spec}: it takes one other reward, as in shuffled(bleu) or shuffled(chrf(word_order=2))"
+        )
+    inner = spec.arguments[0]
+    return parse(inner) if isinstance(inner, str) else inner
 
 
 @dataclass(frozen=True)
@@ -72,6 +113,21 @@ class _FileSignature:
         return {**type(self.reward).signature(self.reward), "file": self.digest}
 
 
+def _made(spec: Spec) -> Reward:
+    plug = REWARDS.get(spec.name)
+    if inspect.isclass(plug) and issubclass(plug, Reward):
+        return _built(plug, spec)
+    if not inspect.isfunction(plug):
+        raise UsageError(
+            f"reward {spec} is {_a(plug)}: it should be a subclass of speechbench.rewards.Reward, "
+            "or a function (completions, **columns) -> list of scores"
+        )
+    name = row_name(spec)
+    if spec.arguments:
+        raise UsageError(f"reward {name}: a function's parameters need their names: write name=value")
+    return FunctionReward(bind(plug, spec.parameters, name), name, source_hash(plug, name))
+
+
 def _built(plug: type[Reward], spec: Spec) -> Reward:
     if inspect.isabstract(plug):
         raise UsageError(f"reward {spec}: the class lacks {', '.join(sorted(plug.__abstractmethods__))}")
@@ -81,11 +137,6 @@ def _built(plug: type[Reward], spec: Spec) -> Reward:
         raise
     except Exception as error:
         raise UsageError(f"reward {spec} cannot be made: {type(error).__name__}: {error}") from error
-
-
-def _short(spec: Spec) -> str:
-    """The spec's text, of `path/to/file.py:name` only the name."""
-    return str(Spec(spec.name.rpartition(":")[2], spec.parameters))
 
 
 def _a(plug: object) -> str:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.rewards.aggregate import AGGREGATES
-from speechbench.rewards.base import Batch, Reward, mean_statistics
+from speechbench.rewards.base import Batch, Reward, mean_statistics, no_logprobs
 
 _SHOWN = 60  # characters of a hypothesis in an error
+_ONE_EACH = "return one finite number per hypothesis, or None where the reward does not apply"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,29 @@ class Measurement:
     signature: Mapping[str, Any]
 
 
+def prepare(reward: Reward, examples: Sequence[Example]) -> None:
+    """Shows a reward all examples that are going to be scored.
+
+    Raises:
+        SpeechbenchError: If the reward fails on them; the message names it.
+    """
+    try:
+        reward.prepare(examples)
+    except SpeechbenchError:
+        raise
+    except Exception as error:
+        raise SpeechbenchError(
+            f"reward {_name(reward)} failed to prepare for {len(examples)} examples: {_said(error)}: "
+            "mend its method prepare"
+        ) from error
+
+
 def checked_scores(reward: Reward, batch: Batch) -> list[float | None]:
     """The reward's scores on unit scale; nothing that went wrong is counted as a score.
 
     Raises:
         SpeechbenchError: If the reward fails, returns something other than one finite number or `None` per
-            hypothesis, or `None` for every one; the message names the reward and the example.
+            hypothesis, or `None` for every one; the message names the reward, the example and the remedy.
     """
     if not batch.hypotheses:
         return []
@@ -62,19 +80,36 @@ def checked_scores(reward: Reward, batch: Batch) -> list[float | None]:
     except Exception as error:
         raise SpeechbenchError(_failure(reward, batch, error)) from error
     if not isinstance(result, (list, tuple, np.ndarray)):
-        raise SpeechbenchError(f"reward {_name(reward)} returned a {type(result).__name__}, not a list of scores")
+        raise SpeechbenchError(
+            f"reward {_name(reward)} returned a {type(result).__name__}, not a list of scores, "
+            f"for {_hypotheses(batch)}: {_ONE_EACH}"
+        )
     if len(result) != len(batch.hypotheses):
         raise SpeechbenchError(
-            f"reward {_name(reward)} returned {len(result)} scores for {len(batch.hypotheses)} hypotheses, "
-            f"the first of them of {_which(batch, 0)}"
+            f"reward {_name(reward)} returned {len(result)} scores for {_hypotheses(batch)}: {_ONE_EACH}"
         )
     scores = [_checked(score, reward, batch, index) for index, score in enumerate(result)]
     if all(score is None for score in scores):
         raise SpeechbenchError(
-            f"reward {_name(reward)} does not apply here: it gave no score to any of {len(scores)} hypotheses, "
-            f"the first of them of {_which(batch, 0)}" + _unmet(reward, batch)
+            f"reward {_name(reward)} does not apply here: it gave no score to any of {_hypotheses(batch)}"
+            f"{_unmet(reward, batch)}: choose another reward, or a benchmark that has what it needs"
         )
     return scores
+
+
+def check_metric(reward: Reward) -> None:
+    """Refuses a reward that cannot be used to measure.
+
+    Raises:
+        UsageError: If it needs a model's log-probabilities, or its aggregate does not exist.
+    """
+    if "logprobs" in reward.needs:
+        raise no_logprobs(_name(reward))
+    if reward.aggregate not in AGGREGATES:
+        raise UsageError(
+            f"reward {_name(reward)} has the aggregate {reward.aggregate!r}, which does not exist: "
+            f"there are {', '.join(sorted(AGGREGATES))}"
+        )
 
 
 def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Example]) -> Measurement:
@@ -86,7 +121,7 @@ def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Exampl
         examples: In the same order.
 
     Raises:
-        UsageError: If there are no hypotheses, or not as many as examples.
+        UsageError: If there are no hypotheses, or not as many as examples, or the reward is no metric.
         SpeechbenchError: As `checked_scores`, and if the statistics are not finite numbers of one length.
     """
     if not hypotheses or len(hypotheses) != len(examples):
@@ -94,13 +129,14 @@ def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Exampl
             f"{_name(reward)} cannot be measured on {len(hypotheses)} hypotheses of {len(examples)} examples: "
             "give one for each, and at least one"
         )
-    if reward.aggregate not in AGGREGATES:
-        raise UsageError(
-            f"reward {_name(reward)} has the aggregate {reward.aggregate!r}: there are {', '.join(sorted(AGGREGATES))}"
-        )
+    check_metric(reward)
+    prepare(reward, examples)
     batch = Batch.of(hypotheses, examples)
     scores = checked_scores(reward, batch)
-    statistics = _statistics(reward, batch, scores)
+    if reward.statistics_are_scores:
+        statistics = mean_statistics(scores, reward.scale)  # no second scoring
+    else:
+        statistics = checked_statistics(reward, batch)
     return Measurement(
         name=str(getattr(reward, "spec", _name(reward))),
         display=reward.display,
@@ -113,24 +149,37 @@ def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Exampl
     )
 
 
-def _statistics(reward: Reward, batch: Batch, scores: list[float | None]) -> npt.NDArray[np.float64]:
-    if type(reward).statistics is Reward.statistics:
-        return mean_statistics(scores, reward.scale)  # no second scoring
+def checked_statistics(reward: Reward, batch: Batch) -> npt.NDArray[np.float64]:
+    """The reward's sufficient statistics.
+
+    Returns:
+        Shape [segment, statistic], all finite.
+
+    Raises:
+        SpeechbenchError: If the reward fails or returns anything else; the message names it and the remedy.
+    """
+    how_many = len(batch.hypotheses)
     try:
         statistics = np.asarray(reward.statistics(batch), dtype=np.float64)
     except SpeechbenchError:
         raise
     except Exception as error:
-        raise SpeechbenchError(f"the statistics of reward {_name(reward)} failed: {_said(error)}") from error
-    if statistics.ndim != 2 or len(statistics) != len(scores):
         raise SpeechbenchError(
-            f"the statistics of reward {_name(reward)} have the shape {list(statistics.shape)}, "
-            f"not [{len(scores)}, statistic]"
+            f"the statistics of reward {_name(reward)} failed on {_hypotheses(batch)}: {_said(error)}: "
+            "mend its method statistics"
+        ) from error
+    if statistics.ndim != 2 or len(statistics) != how_many:
+        raise SpeechbenchError(
+            f"the statistics of reward {_name(reward)} have the shape {list(statistics.shape)} "
+            f"for {_hypotheses(batch)}: return the shape [{how_many}, statistic]"
         )
     broken = np.flatnonzero(~np.isfinite(statistics).all(axis=1))
     if len(broken):
         which = _which(batch, int(broken[0]))
-        raise SpeechbenchError(f"the statistics of reward {_name(reward)} are not finite for {which}")
+        raise SpeechbenchError(
+            f"the statistics of reward {_name(reward)} are not finite for {which}: return finite numbers, "
+            "all zero where the reward does not apply"
+        )
     return statistics
 
 
@@ -143,20 +192,22 @@ def _checked(score: Any, reward: Reward, batch: Batch, index: int) -> float | No
         problem = f"{float(score)}, which is no finite number"
     else:
         return float(score)
-    raise SpeechbenchError(f"reward {_name(reward)} returned {problem}, for {_which(batch, index)}")
+    raise SpeechbenchError(f"reward {_name(reward)} returned {problem}, for {_which(batch, index)}: {_ONE_EACH}")
 
 
 def _failure(reward: Reward, batch: Batch, error: Exception) -> str:
     """Scores the hypotheses one by one to name the one on which the reward fails."""
     for index in range(len(batch.hypotheses)):
-        alone = Batch([batch.hypotheses[index]], [batch.examples[index]], [batch.seeds[index]])
         try:
-            reward.score(alone)
+            reward.score(batch.select([index]))
         except Exception as again:
-            return f"reward {_name(reward)} failed on {_which(batch, index)}: {_said(again)}"
+            return (
+                f"reward {_name(reward)} failed on {_which(batch, index)}: {_said(again)}: "
+                "mend the reward, or let it return None where it does not apply"
+            )
     return (
         f"reward {_name(reward)} failed on {len(batch.hypotheses)} hypotheses together, though on none of them alone, "
-        f"the first of {_which(batch, 0)}: {_said(error)}"
+        f"the first of {_which(batch, 0)}: {_said(error)}: mend the reward, which is given many hypotheses in one call"
     )
 
 
@@ -169,6 +220,13 @@ def _said(error: Exception) -> str:
 
 def _name(reward: Reward) -> str:
     return str(getattr(reward, "spec", None) or getattr(reward, "display", None) or type(reward).__name__)
+
+
+def _hypotheses(batch: Batch) -> str:
+    how_many = len(batch.hypotheses)
+    if not how_many:
+        return "no hypotheses"
+    return _which(batch, 0) if how_many == 1 else f"{how_many} hypotheses, the first of {_which(batch, 0)}"
 
 
 def _which(batch: Batch, index: int) -> str:

@@ -93,7 +93,7 @@ class Bleu(_Overlap):
         UsageError: If sacrebleu has no such tokenizer.
     """
 
-    aggregate: ClassVar[str] = "bleu"
+    aggregate = "bleu"
     citation: ClassVar[str] = "Papineni et al. 2002, https://aclanthology.org/P02-1040; sacrebleu: Post 2018"
 
     def __init__(self, tokenize: str | None = None) -> None:
@@ -158,7 +158,7 @@ class Chrf(_Overlap):
         UsageError: If the word order is not 0, 1 or 2.
     """
 
-    aggregate: ClassVar[str] = "chrf"
+    aggregate = "chrf"
     citation: ClassVar[str] = "Popović 2015, https://aclanthology.org/W15-3049; chrF++: Popović 2017"
 
     def __init__(self, word_order: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The controls: constant is constant, random follows the seeds and nothing else."""
+"""The controls: constant is constant, random follows the seeds and confidence the model, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
-from speechbench.rewards import Batch
-from speechbench.rewards.controls import Constant, Random
+from speechbench.rewards import Batch, checked_scores, load_reward, measure
+from speechbench.rewards.controls import Confidence, Constant, Random
 
 ITEM = Example("id", None, "", ("Ja.",), None, "en", "de")
 
@@ -45,6 +45,20 @@ def test_random_is_uniform_and_independent_of_neighbouring_seeds() -> None:
     assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 4 / math.sqrt(count)
 
 
-def test_both_are_marked_as_controls() -> None:
-    assert Constant().family == Random().family == "control"
-    assert not Constant().needs and not Random().needs
+def test_confidence_is_what_the_model_says() -> None:
+    batch = Batch(["", "Ja."], [ITEM, ITEM], [0, 1], logprobs=[-2.5, np.float32(-0.5)])
+    assert checked_scores(load_reward("confidence"), batch) == [-2.5, -0.5]
+    low, high = Confidence().range
+    assert low == -math.inf and high == 0.0
+
+
+def test_confidence_is_no_metric() -> None:
+    reward = load_reward("confidence")
+    for ask in (lambda: measure(reward, ["Ja."], [ITEM]), lambda: checked_scores(reward, Batch.of(["Ja."], [ITEM]))):
+        with pytest.raises(UsageError, match=r"^reward confidence needs the log-prob.*: name it .* another metric$"):
+            ask()
+
+
+def test_all_are_marked_as_controls() -> None:
+    assert Constant().family == Random().family == Confidence().family == "control"
+    assert not Constant().needs and not Random().needs and Confidence().needs == {"logprobs"}

@@ -9,7 +9,7 @@ import pytest
 
 from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
-from speechbench.rewards import Batch
+from speechbench.rewards import Batch, checked_scores
 from speechbench.rewards.function import COLUMNS, FunctionReward, bind, source_hash
 
 FIRST = Example("1", None, "Translate.", ("Ja.", "Jawohl."), "Yes.", "en", "de", columns={"slots": {}, "id": "no"})
@@ -56,6 +56,39 @@ def test_required_column_that_is_missing_is_named() -> None:
 
     with pytest.raises(UsageError, match=r"reward mine requires 'solution', .* they have completions, extra, id"):
         wrap(needy).score(BATCH)
+
+
+def by_prompt(prompts: list[str], completions: list[str], **kwargs: Any) -> list[float]:
+    return [float(len(c) / len(p)) for p, c in zip(prompts, completions, strict=True)]
+
+
+def by_answer(completions: list[str], ground_truth: list[str], **kwargs: Any) -> list[float]:
+    return [1.0 if c == truth else 0.0 for c, truth in zip(completions, ground_truth, strict=True)]
+
+
+def by_task(completions: list[str], task: list[str], **kwargs: Any) -> list[float | None]:
+    return [float(c.isdigit()) if t == "math" else None for c, t in zip(completions, task, strict=True)]
+
+
+def by_tokens(
+    completions: list[str], completion_ids: Any = None, trainer_state: Any = None, **kwargs: Any
+) -> list[float]:
+    assert completion_ids is None and trainer_state is None
+    return [float(len(c)) for c in completions]
+
+
+@pytest.mark.parametrize(
+    ("function", "scores"),
+    [(by_prompt, [1.0, 0.5]), (by_answer, [1.0, 0.0]), (by_task, [1.0, None]), (by_tokens, [2.0, 1.0])],
+)
+def test_trls_functions_work_unchanged(function: Any, scores: list[float | None]) -> None:
+    """The shapes that TRL's documentation shows, for data sets in the standard (not the conversational) format."""
+    columns = [{"ground_truth": "42", "task": "math"}, {"ground_truth": "8", "task": "code"}]
+    examples = [
+        Example(str(i), None, prompt, ("",), None, "en", "en", columns=c)
+        for i, (prompt, c) in enumerate(zip(["6?", "4?"], columns, strict=True))
+    ]
+    assert checked_scores(wrap(function), Batch.of(["42", "9"], examples)) == scores
 
 
 async def later(completions: list[str]) -> list[float]:

@@ -11,7 +11,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.registry import REWARDS
 from speechbench.rewards import Batch, Reward, load_reward
-from speechbench.rewards.loading import resolve
+from speechbench.rewards.loading import is_from_file, resolve, row_name
 from speechbench.specs import Spec, parse
 
 BREVITY = """
@@ -110,6 +110,7 @@ def test_reward_from_a_file_can_be_pickled(tmp_path: Path) -> None:
         ("Half", "the class lacks score"),
         ("Length(unit=0)", "cannot be made: ZeroDivisionError"),
         ("Length(units=1)", "'units'"),
+        ("Length(1, 2)", "too many positional"),
         ("UsageError", "is the class UsageError"),
     ],
 )
@@ -136,3 +137,46 @@ def test_comet_means_the_benchmarks_checkpoint() -> None:
     assert resolve(parse("comet(model=other)"), Corpus()) == parse("comet(model=other)")
     assert resolve(parse("comet")) == parse("comet")
     assert resolve(parse("bleu"), Corpus()) == parse("bleu")
+    assert str(resolve(parse("shuffled(comet)"), Corpus())) == "shuffled(comet(model=tiny))"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("bleu(char)", "bleu(tokenize=char)"),
+        ("comet(other, 8)", "comet(batch_size=8, model=other)"),
+        ("shuffled( chrf( 2 ) )", "shuffled(chrf(word_order=2))"),
+        ("shuffled('chrf(word_order=2)')", "shuffled(chrf(word_order=2))"),
+    ],
+)
+def test_reward_has_one_spelling(text: str, canonical: str) -> None:
+    assert str(resolve(parse(text))) == canonical
+    assert resolve(parse(canonical)) == parse(canonical)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("bleu(tokenize=char)", "bleu(tokenize=char)"),
+        ("comet(model=tiny)", "comet"),
+        ("comet(batch_size=8, model=tiny)", "comet(batch_size=8)"),
+        ("./a/mine.py:brevity(longest=20)", "brevity(longest=20)"),
+        ("./mine.py:comet(model=x)", "comet(model=x)"),
+        ("shuffled(comet(model=tiny))", "shuffled(comet)"),
+        ("shuffled(./a/mine.py:brevity)", "shuffled(brevity)"),
+        ("shuffled(./mine.py:brevity(longest=20))", "shuffled(brevity(longest=20))"),
+    ],
+)
+def test_row_name(text: str, name: str) -> None:
+    assert row_name(parse(text)) == name
+
+
+def test_which_rewards_are_from_a_file(tmp_path: Path) -> None:
+    file = write(tmp_path, BREVITY)
+    assert is_from_file(parse(f"{file}:brevity")) and is_from_file(parse(f"shuffled({file}:brevity(longest=3))"))
+    assert not is_from_file(parse("bleu")) and not is_from_file(parse("shuffled(bleu)"))
+
+
+def test_parameters_of_a_function_need_names(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"reward brevity\(5\): a function's parameters need their names"):
+        load_reward(f"{write(tmp_path, BREVITY)}:brevity(5)")

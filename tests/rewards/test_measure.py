@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,26 +44,85 @@ def failing_together(batch: Batch) -> list[float | None]:
     return [1.0]
 
 
+ONE_EACH = ": return one finite number per hypothesis, or None where the reward does not apply"
+FIRST = "3 hypotheses, the first of example 'e0' with the hypothesis 'Ja.'"
+
+
 @pytest.mark.parametrize(
-    ("result", "message"),
+    ("result", "start", "end"),
     [
-        (failing, r"given failed on example 'e1' with the hypothesis 'Der Bär\?': ZeroDivisionError: .*test_measure\."),
-        (failing_together, "given failed on 3 hypotheses together, .* 'e0' .*: ValueError: only one at a time"),
-        ([1.0, 0.5], "given returned 2 scores for 3 hypotheses, .* 'e0'"),
-        ([0.0, math.nan, 0.0], "given returned nan, .* for example 'e1' with the hypothesis 'Der Bär"),
-        ([0.0, 0.0, -math.inf], r"given returned -inf, .* for example 'e2' with the hypothesis '(Ach, ){11}Ach,…'"),
-        ([0.0, "0.5", 0.0], "given returned '0.5', of type str, .* 'e1'"),
-        ([0.0, 1j, 0.0], "of type complex"),
-        (None, "given returned a NoneType, not a list"),
-        ({"a": 1.0}, "given returned a dict, not a list"),
-        ([None, None, None], "given does not apply here: .* any of 3 .* 'e0' .* which has no source"),
+        (
+            failing,
+            "failed on example 'e1' with the hypothesis 'Der Bär?': ZeroDivisionError: division by zero (test_meas",
+            "): mend the reward, or let it return None where it does not apply",
+        ),
+        (
+            failing_together,
+            "failed on 3 hypotheses together, though on none of them alone, the first of example 'e0' with the "
+            "hypothesis 'Ja.': ValueError: only one at a time (test_measure.py",
+            "): mend the reward, which is given many hypotheses in one call",
+        ),
+        ([1.0, 0.5], f"returned 2 scores for {FIRST}", ONE_EACH),
+        ([], f"returned 0 scores for {FIRST}", ONE_EACH),
+        ([0.0, math.nan, 0.0], "returned nan, which is no finite number, for example 'e1' with the hypoth", ONE_EACH),
+        (
+            [0.0, 0.0, -math.inf],
+            f"returned -inf, which is no finite number, for example 'e2' with the hypothesis '{'Ach, ' * 11}Ach,…'",
+            ONE_EACH,
+        ),
+        ([0.0, "0.5", 0.0], "returned '0.5', of type str, which is no number, for example 'e1'", ONE_EACH),
+        ([0.0, 1j, 0.0], "returned 1j, of type complex, which is no number, for example 'e1'", ONE_EACH),
+        (None, f"returned a NoneType, not a list of scores, for {FIRST}", ONE_EACH),
+        ({"a": 1.0}, f"returned a dict, not a list of scores, for {FIRST}", ONE_EACH),
+        (
+            [None, None, None],
+            f"does not apply here: it gave no score to any of {FIRST}, which has no source",
+            ": choose another reward, or a benchmark that has what it needs",
+        ),
     ],
 )
-def test_what_is_no_score_stops_with_a_sentence(result: Any, message: str) -> None:
+def test_what_is_no_score_stops_with_a_sentence(result: Any, start: str, end: str) -> None:
     for ask in (lambda: checked_scores(Given(result), BATCH), lambda: measure(Given(result), HYPOTHESES, EXAMPLES)):
-        with pytest.raises(SpeechbenchError, match=message) as caught:
+        with pytest.raises(SpeechbenchError) as caught:
             ask()
-        assert "\n" not in str(caught.value)
+        message = str(caught.value)
+        assert message.startswith(f"reward given {start}") and message.endswith(end) and "\n" not in message
+
+
+def test_hypothesis_that_fails_is_found_with_its_log_probability() -> None:
+    def of_the_surest(batch: Batch) -> list[float | None]:
+        assert batch.logprobs is not None and max(batch.logprobs) < -1.0
+        return [0.0] * len(batch.hypotheses)
+
+    batch = Batch(HYPOTHESES, EXAMPLES, range(3), logprobs=[-2.0, -0.5, -3.0])
+    with pytest.raises(SpeechbenchError, match="failed on example 'e1'"):
+        checked_scores(Given(of_the_surest), batch)
+
+
+def test_selected_rows_keep_all_that_belongs_to_them() -> None:
+    batch = Batch(HYPOTHESES, EXAMPLES, [5, 6, 7], logprobs=[-1.0, -2.0, -3.0])
+    assert batch.select([2, 0]) == Batch([HYPOTHESES[2], "Ja."], [EXAMPLES[2], EXAMPLES[0]], [7, 5], [-3.0, -1.0])
+    assert BATCH.select([1]).logprobs is None
+
+
+class Prepared(Given):
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__(lambda batch: [float(self.seen.index(example)) for example in batch.examples])
+        self.fails = fails
+        self.seen: list[Example] = []
+
+    def prepare(self, examples: Sequence[Example]) -> None:
+        if self.fails:
+            raise KeyError("column")
+        self.seen = list(examples)
+
+
+def test_reward_meets_all_examples_before_it_measures() -> None:
+    assert measure(Prepared(), HYPOTHESES, EXAMPLES).segments == [0.0, 100.0, 200.0]
+    with pytest.raises(
+        SpeechbenchError, match=r"^reward given failed to prepare for 3 examples: KeyError: 'column' \("
+    ):
+        measure(Prepared(fails=True), HYPOTHESES, EXAMPLES)
 
 
 def test_error_of_a_loaded_reward_names_its_spec() -> None:
@@ -137,10 +196,10 @@ class BadStatistics(Given):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: np.zeros((2, 2)), r"shape \[2, 2\], not \[3, statistic\]"),
+        (lambda: np.zeros((2, 2)), r"shape \[2, 2\] for 3 .* 'e0' .*: return the shape \[3, statistic\]$"),
         (lambda: np.zeros(3), r"shape \[3\]"),
-        (lambda: [[0, 1], [math.nan, 1], [0, 1]], "not finite for example 'e1'"),
-        (lambda: 1 / 0, "the statistics of reward given failed: ZeroDivisionError"),
+        (lambda: [[0, 1], [math.nan, 1], [0, 1]], "not finite for example 'e1' .*: return finite numbers, all zero"),
+        (lambda: 1 / 0, "reward given failed on 3 .* 'e0' .*: ZeroDivisionError.*: mend its method statistics$"),
     ],
 )
 def test_statistics_are_checked(made: Any, message: str) -> None:
@@ -152,5 +211,5 @@ def test_unknown_aggregate_is_refused() -> None:
     class Wrong(Given):
         aggregate = "median"
 
-    with pytest.raises(UsageError, match="'median': there are bleu, chrf, mean"):
+    with pytest.raises(UsageError, match="'median', which does not exist: there are bleu, chrf, mean"):
         measure(Wrong([0.0, 0.0, 0.0]), HYPOTHESES, EXAMPLES)
