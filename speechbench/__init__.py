@@ -1,9 +1,37 @@
 """speechbench: which reward should a speech-aware language model be trained on?
 
-Importing this package imports neither torch nor transformers.
+What the command does is a function of the same name: `speechbench.ablate`, `speechbench.train` and `speechbench.eval`
+here, the others in the rooms they belong to (`speechbench.leaderboard.leaderboard`, `speechbench.benchmarks.check`,
+`speechbench.rewards.list`). Importing this package imports neither torch nor transformers.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from speechbench.registry import register_benchmark, register_model, register_reward, register_trainer
 
+if TYPE_CHECKING:
+    from speechbench.ablation import ablate, train
+    from speechbench.evaluation import evaluate_model as eval
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "register_benchmark", "register_model", "register_reward", "register_trainer"]
+__all__ = [
+    "__version__",
+    "ablate",
+    "eval",
+    "register_benchmark",
+    "register_model",
+    "register_reward",
+    "register_trainer",
+    "train",
+]
+
+_HEAVY = {"ablate": "ablation:ablate", "train": "ablation:train", "eval": "evaluation:evaluate_model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HEAVY:
+        raise AttributeError(f"module 'speechbench' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, _, attribute = _HEAVY[name].partition(":")
+    return getattr(import_module(f"speechbench.{module}"), attribute)

@@ -1,6 +1,7 @@
 """Doing an ablation: every planned run that is not finished, in order; then the leaderboard.
 
 An unfinished run goes on from its last checkpoint; a run is finished when its result stands in its folder.
+Several processes may work on one ablation: each run is done by the one that holds its folder.
 """
 
 from __future__ import annotations
@@ -8,21 +9,42 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from speechbench.evaluation import describe, evaluate, peak_memory_bytes
+from speechbench.grid import PlannedRun
 from speechbench.health import health
 from speechbench.leaderboard import Board, leaderboard
+from speechbench.locks import held, holder
 from speechbench.models.loading import load_model
-from speechbench.planning import Plan, PlannedRun, described, plan
+from speechbench.planning import Plan, input_of, plan
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
 from speechbench.registry import TRAINERS
+from speechbench.run_files import remove_temporary
 from speechbench.run_schema import Result, RunInfo
-from speechbench.runs import read_run, write_result, write_run, write_samples
+from speechbench.runs import make_sure_of_run, read_run, write_result, write_samples
+from speechbench.settings import described
 from speechbench.trainers.base import TrainResult
 
-__all__ = ["Plan", "PlannedRun", "ablate", "board_of", "plan", "run_all"]
+__all__ = ["Plan", "PlannedRun", "Training", "ablate", "board_of", "model_folder", "plan", "run_all", "train"]
+
+_WAIT = 1.0  # seconds between looks at runs that someone else does
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training and what came of it.
+
+    Attributes:
+        board: Its row beside the base model's.
+        model_folder: The trained model; `load_model` and `--model` take it.
+    """
+
+    board: Board
+    model_folder: Path
 
 
 def ablate(rewards: Sequence[str], *, progress: Progress | None = None, **grid: Any) -> Board:
@@ -42,74 +64,141 @@ def ablate(rewards: Sequence[str], *, progress: Progress | None = None, **grid: 
     return board_of(planned)
 
 
+def train(
+    trainer: str, reward: str | None = None, *, seed: int = 0, progress: Progress | None = None, **grid: Any
+) -> Training:
+    """Does one training and its evaluation, and the base model's, if they are not there yet.
+
+    Args:
+        trainer: As one of `plan`'s.
+        reward: Spec; `None` for a trainer that takes none.
+        seed: Of training.
+        progress: Told of what goes on.
+        **grid: As for `plan`.
+    """
+    progress = progress or Progress()
+    planned = plan([] if reward is None else [reward], [trainer], seeds=[seed], progress=progress, **grid)
+    run_all(planned, progress)
+    return Training(board_of(planned), model_folder(planned.runs[-1]))
+
+
 def board_of(planned: Plan) -> Board:
     """The leaderboard of a plan's runs, whatever else its folder holds."""
     (board,) = leaderboard(planned.folder, only=[run.id for run in planned.runs])
     return board
 
 
+def model_folder(run: PlannedRun) -> Path:
+    """Where a run's trained model stands once it is finished."""
+    return run.folder / "checkpoints" / "final"
+
+
 def run_all(planned: Plan, progress: Progress) -> None:
-    """Does every run of a plan that is not finished, in order."""
-    tests = len(planned.examples)
-    progress.plan(sum(tests + run.steps for run in planned.runs))
-    for run in planned.runs:
-        if not (run.folder / "run.json").exists():
-            _announce(planned, run)
-    for number, run in enumerate(planned.runs, start=1):
-        progress.start(f"{run.label}{'' if run.seed is None else f' seed {run.seed}'}", number, len(planned.runs))
-        if run.is_finished:
-            progress.skip(tests + run.steps)
-        else:
-            _do(planned, run, progress)
-        result = read_run(run.folder).result
-        assert result is not None
-        summary = ", ".join(
-            f"{m.display} {value:.1f}" for m in planned.metrics if (value := result.metrics[str(m.spec)]) is not None
-        )
-        progress.finish(run.label, result.seconds["total"], summary)
+    """Does every run of a plan that is not finished, in order.
+
+    What another process holds is left to it; then its result is waited for, or its place taken if it goes.
+
+    Raises:
+        SpeechbenchError: If a run fails or its folder was changed; what is finished stays.
+    """
+    progress.plan(sum(_units(planned, run) for run in planned.runs))
+    made = provenance()
+    for run in planned.runs:  # it then counts on the board as planned, until it has a result
+        make_sure_of_run(run.folder, dataclasses.replace(_info(planned, run), provenance=made))
+    left = dict(enumerate(planned.runs, start=1))
+    told: set[str] = set()
+    while left:
+        before = len(left)
+        for number, run in list(left.items()):
+            if run.start is not None and not run.start.is_finished:
+                continue
+            with held(run.folder) as ours:
+                if ours or run.is_finished:
+                    progress.start(_name(run), number, len(planned.runs))
+                    _finish(planned, run, progress)
+                    del left[number]
+                elif run.id not in told:
+                    told.add(run.id)
+                    progress.tell(f"{_name(run)} is being done by {holder(run.folder)}: left to it")
+        if len(left) == before:
+            if "waiting" not in told:
+                told.add("waiting")
+                progress.tell("waiting for what others do; Ctrl-C leaves it to them")
+            time.sleep(_WAIT)
 
 
-def _announce(planned: Plan, run: PlannedRun) -> None:
-    """Writes what the run is: it is then planned, and counts as such on the board until it has a result."""
+def _units(planned: Plan, run: PlannedRun) -> int:
+    return len(planned.examples) + run.steps
+
+
+def _name(run: PlannedRun) -> str:
+    return run.label if run.seed is None else f"{run.label} seed {run.seed}"
+
+
+def _finish(planned: Plan, run: PlannedRun, progress: Progress) -> None:
+    """Does the run if that is still to be done, and reports it."""
+    if run.is_finished:
+        progress.skip(_units(planned, run))
+    else:
+        remove_temporary(run.folder)
+        _do(planned, run, progress)
+    result = read_run(run.folder).result
+    assert result is not None
+    scores = [(m.display, result.metrics[str(m.spec)]) for m in planned.metrics]
+    summary = ", ".join(f"{name} {score:.1f}" for name, score in scores if score is not None)
+    progress.finish(run.label, result.seconds["total"], summary)
+
+
+def _info(planned: Plan, run: PlannedRun) -> RunInfo:
+    """What the run is, as its folder says."""
+    return RunInfo(
+        id=run.id,
+        label=run.label,
+        trainer=run.trainer,
+        reward=None if run.reward is None else str(run.reward.spec),
+        seed=run.seed,
+        model=planned.model.name,
+        model_fingerprint=planned.model.fingerprint,
+        benchmark=planned.benchmark.name,
+        data_fingerprint=planned.shared["data"]["test"],
+        config=_config(run),
+        metrics=tuple(describe(metric) for metric in planned.metrics),
+        start=None if run.start is None else run.start.id,
+        control=run.control,
+    )
+
+
+def _config(run: PlannedRun) -> dict[str, Any]:
+    """All settings that tell one row of the board from another, those of earlier stages included."""
     config = {} if run.config is None else described(run.config)
     if run.reward is not None:  # an edited reward is another row
         config["reward_signature"] = dict(run.reward.signature())
-    write_run(
-        run.folder,
-        RunInfo(
-            id=run.id,
-            label=run.label,
-            trainer=run.trainer,
-            reward=None if run.reward is None else str(run.reward.spec),
-            seed=run.seed,
-            model=planned.model.name,
-            model_fingerprint=planned.model.fingerprint,
-            benchmark=planned.benchmark.name,
-            data_fingerprint=planned.shared["data"]["test"],
-            config=config,
-            metrics=tuple(describe(metric) for metric in planned.metrics),
-            provenance=provenance(),
-        ),
-    )
+    if run.start is not None:
+        config["start"] = _config(run.start)
+    return config
 
 
 def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     """Trains, evaluates, and writes the result last."""
     seconds = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
     model, steps = planned.model, 0
-    if run.trainer is not None and run.config is not None:
+    warnings: tuple[str, ...] = ()
+    if run.stage is not None and run.config is not None:
         model = load_model(planned.model.name)
+        if run.start is not None:
+            model.load_weights(model_folder(run.start))
         config = dataclasses.replace(run.config, progress=progress)
-        trained: TrainResult = TRAINERS.get(run.trainer)(model, planned.benchmark, run.reward, config)
+        reward = run.reward if config.uses_reward else None
+        trained: TrainResult = TRAINERS.get(run.stage)(model, planned.benchmark, reward, config)
         seconds.update(trained.seconds)
-        steps = trained.steps
+        steps, warnings = trained.steps, trained.warnings
     train = sum(seconds.values())
     start = time.perf_counter()
-    evaluation = evaluate(model, planned.examples, planned.metrics, planned.sampling, progress)
+    evaluation = evaluate(model, input_of(planned, run), planned.metrics, planned.sampling, progress)
     seconds.update(evaluation=time.perf_counter() - start, train=train)
     seconds["total"] = train + seconds["evaluation"]
     write_samples(run.folder, evaluation.samples)
     write_result(
         run.folder,
-        Result(evaluation.metrics, health(evaluation.samples), seconds, peak_memory_bytes(), steps),
+        Result(evaluation.metrics, health(evaluation.samples), seconds, peak_memory_bytes(), steps, warnings),
     )

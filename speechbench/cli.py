@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import speechbench
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench import printing
+from speechbench.errors import SpeechbenchError, UsageError, sentence_of
 from speechbench.registry import BENCHMARKS, MODELS, REWARDS, TRAINERS, Registry
 from speechbench.specs import split_outside_brackets
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from speechbench.leaderboard import Board
     from speechbench.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +34,14 @@ class _Group(click.Group):
         except SpeechbenchError as error:
             click.echo(f"speechbench: {error}", err=True)
             sys.exit(error.exit_status)
+        except BrokenPipeError:
+            raise  # nobody reads on, as with `| head`: click ends quietly
+        except OSError as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            click.echo(f"speechbench: {sentence}", err=True)
+            sys.exit(1)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         try:
@@ -94,6 +102,7 @@ def _options(*names: str) -> Callable[[F], F]:
 @click.option("--rewards", callback=_specs, help="Rewards to compare, as in bleu,comet or ./file.py:name.")
 @click.option("--trainers", callback=_specs, default="sft,grpo,mixed-grpo", show_default=True)
 @click.option("--seeds", callback=_seeds, default="0", show_default=True, help="As in 0,1,2.")
+@click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
 @_options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
@@ -106,9 +115,9 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
         if not dry_run:
             ablation.run_all(planned, progress)
     if dry_run:
-        _print_plan(planned, as_json)
+        printing.plan(planned, as_json)
         return
-    _show([ablation.board_of(planned)], as_json)
+    printing.boards([ablation.board_of(planned)], as_json)
     if not as_json:
         console.print(
             f"Runs: {planned.folder}\nShow this again: speechbench leaderboard {planned.folder}", soft_wrap=True
@@ -132,11 +141,10 @@ def train(
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)
-        planned = ablation.plan(reward, [trainer], seeds=[seed], **grid)
-        ablation.run_all(planned, progress)
-    _show([ablation.board_of(planned)], as_json)
+        trained = ablation.train(trainer, *reward, seed=seed, **grid)
+    printing.boards([trained.board], as_json)
     if not as_json:
-        console.print(f"Trained model: {planned.runs[-1].folder / 'checkpoints' / 'final'}", soft_wrap=True)
+        console.print(f"Trained model: {trained.model_folder}", soft_wrap=True)
 
 
 @main.command("eval")
@@ -152,15 +160,7 @@ def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
         from speechbench import evaluation
 
         measured = evaluation.evaluate_model(progress=progress, **what)
-    if as_json:
-        click.echo(json.dumps(measured, indent=1))
-        return
-    from rich.table import Table
-
-    table = Table("metric", "score", title=f"{what['model']} on {what['benchmark']}, {what['split']}")
-    for name, score in {**measured["metrics"], **measured["health"]}.items():
-        table.add_row(name, "–" if score is None else f"{score:.2f}")
-    console.print(table)
+    printing.evaluation(measured, console, as_json)
 
 
 @main.command()
@@ -171,7 +171,7 @@ def leaderboard(folder: Path, markdown: bool, as_json: bool) -> None:
     """Show what the runs in FOLDER amount to."""
     from speechbench.leaderboard import leaderboard as boards_of
 
-    _show(boards_of(folder), as_json, markdown)
+    printing.boards(boards_of(folder), as_json, markdown)
 
 
 def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
@@ -204,9 +204,9 @@ _benchmarks = _listing("benchmarks", BENCHMARKS, "What is asked.")
 def prepare(benchmark: str, quiet: bool) -> None:
     """Make the data of BENCHMARK, where it can be made."""
     with _work(quiet) as (_, progress):
-        from speechbench.benchmarks import load_benchmark
+        from speechbench import benchmarks
 
-        load_benchmark(benchmark).prepare(progress.advance)
+        benchmarks.prepare(benchmark, progress.advance)
 
 
 @_benchmarks.command()
@@ -215,21 +215,10 @@ def prepare(benchmark: str, quiet: bool) -> None:
 def check(benchmark: str, as_json: bool, quiet: bool) -> None:
     """Count the examples of BENCHMARK and list all that is missing or broken."""
     with _work(quiet or as_json) as (console, progress):
-        from speechbench.benchmarks import SPLITS, load_benchmark
+        from speechbench import benchmarks
 
-        loaded = load_benchmark(benchmark)
-        loaded.prepare(progress.advance)
-        found = {split: len(loaded.load(split)) for split in SPLITS}
-    expected = loaded.expected_counts()
-    if as_json:
-        problems = [{"where": problem.where, "what": problem.what} for problem in loaded.problems]
-        click.echo(json.dumps({"found": found, "expected": dict(expected), "problems": problems}, indent=1))
-        return
-    for split, count in found.items():
-        console.print(f"{split}: {count} examples{f' of {expected[split]}' if split in expected else ''}")
-    for problem in loaded.problems:
-        console.print(f"{problem.where}: {problem.what}", markup=False, soft_wrap=True)
-    console.print(f"{len(loaded.problems)} problems")
+        found = benchmarks.check(benchmark, progress.advance)
+    printing.check(found, console, as_json)
 
 
 @contextmanager
@@ -259,37 +248,8 @@ def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:
 
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from None
-    if not isinstance(content, dict) or not all(isinstance(section, dict) for section in content.values()):
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
         raise UsageError(f"{path}: write one section per trainer, as in `grpo: {{learning_rate: 1.0e-5}}`")
     return content
-
-
-def _print_plan(planned: Any, as_json: bool) -> None:
-    rows = [
-        {"id": run.id, "run": run.label, "seed": run.seed, "steps": run.steps,
-         "state": "finished" if run.is_finished else "unfinished" if run.folder.exists() else "new"}
-        for run in planned.runs
-    ]  # fmt: skip
-    if as_json:
-        click.echo(json.dumps({"folder": str(planned.folder), "runs": rows}, indent=1))
-        return
-    click.echo(f"{planned.benchmark.name}, {planned.model.name}, into {planned.folder}")
-    for row in rows:
-        seed = "" if row["seed"] is None else f"seed {row['seed']}"
-        click.echo(f"{row['id']}  {row['run']:<28}{seed:<10}{row['steps']:>6} steps  {row['state']}")
-
-
-def _show(boards: list[Board], as_json: bool, markdown: bool = False) -> None:
-    from speechbench.leaderboard import to_json, to_markdown, to_terminal
-
-    if as_json:
-        click.echo(json.dumps([to_json(board) for board in boards], indent=1))
-    elif markdown:
-        click.echo("\n\n".join(to_markdown(board) for board in boards))
-    else:
-        from rich.console import Console
-
-        for board in boards:
-            to_terminal(board, Console())

@@ -23,7 +23,7 @@ from speechbench.models.loading import load_model
 from speechbench.progress import Progress
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
-from speechbench.rewards.measure import measure
+from speechbench.rewards.measure import check_metric, measure
 from speechbench.run_schema import MetricInfo, Sample, Score
 from speechbench.runs import write_samples
 
@@ -44,8 +44,15 @@ class Evaluation:
 
 
 def load_metrics(benchmark: Benchmark, specs: Sequence[str] | None = None) -> list[Reward]:
-    """The benchmark's default metrics, or those that are named."""
-    return [load_reward(spec, benchmark) for spec in specs or benchmark.metrics]
+    """The benchmark's default metrics, or those that are named.
+
+    Raises:
+        UsageError: If there is no such metric, or it cannot measure.
+    """
+    metrics = [load_reward(spec, benchmark) for spec in specs or benchmark.metrics]
+    for metric in metrics:
+        check_metric(metric)
+    return metrics
 
 
 def describe(metric: Reward) -> MetricInfo:
@@ -163,6 +170,7 @@ def evaluate_model(
     loaded.prepare(None if progress is None else progress.advance)
     speech_model = load_model(model)
     examples = loaded.load(split, limit)
+    loaded.refuse_problems()
     sampling = Sampling(temperature, loaded.max_completion_length, seed)
     measured = evaluate(speech_model, examples, scorers, sampling, progress)
     if samples is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,9 +26,17 @@ def resolve(checkpoint: str, revision: str | None = None) -> Path:
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         return folder
-    if checkpoint.count("/") != 1 or checkpoint.startswith((".", "/", "~")):
-        raise UsageError(f"checkpoint {checkpoint!r}: there is no such folder, and it is no hub name (owner/model)")
+    if not is_hub_name(checkpoint):
+        raise UsageError(
+            f"checkpoint {checkpoint!r}: there is no such folder, and it is no name on the hub; name a folder that is "
+            "there, or owner/model"
+        )
     return fetch(checkpoint, None, lambda found: (found / "config.json").is_file(), revision)
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a text is shaped like a model's name on the hub, "owner/model"."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
 
 
 def fetch(
@@ -51,7 +60,9 @@ def fetch(
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True))
     except HFValidationError:
-        raise MissingError(f"{name} is no folder on this machine, and no name on the hub (owner/model)") from None
+        raise MissingError(
+            f"{name} is no folder on this machine and no name on the hub; name a folder that is there, or owner/model"
+        ) from None
     except LocalEntryNotFoundError:
         pass
     else:

@@ -2,77 +2,49 @@
 
 A run's id is a hash of all that decides its outcome: resolved configuration, data, weights, reward,
 metrics and version. So the same run is never done twice, an edited reward is a new run, and an unfinished
-run is found again.
+run is found again. A trainer of several stages, `sft+grpo`, is a run for each stage; the later starts from
+the model that the earlier trained, whatever else builds on that one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import speechbench
 from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.benchmarks.controls import INPUTS, controlled
 from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.errors import UsageError
 from speechbench.evaluation import describe, load_metrics
+from speechbench.grid import Maker, PlannedRun, hashed
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import load_model
 from speechbench.progress import Progress
-from speechbench.registry import REWARDS, TRAINERS
+from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
+from speechbench.settings import configure
 from speechbench.specs import parse
-from speechbench.trainers.base import TrainConfig, TrainResult
+from speechbench.trainers.base import TrainConfig
 
 _SHOWN_PROBLEMS = 5
 DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
-_NOT_IDENTITY = ("output_dir", "progress", "seed", "save_steps")  # of a configuration: they do not change the outcome
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of the grid.
-
-    Attributes:
-        id: Hash of all that decides the outcome.
-        label: What its row is called.
-        trainer: Name in the registry; `None` for the base model, which is only measured.
-        reward: `None` where the trainer takes none.
-        seed: `None` for the base model.
-        config: What the trainer is told; `None` for the base model.
-        folder: Where it is kept.
-    """
-
-    id: str
-    label: str
-    trainer: str | None
-    reward: Reward | None
-    seed: int | None
-    config: TrainConfig | None
-    folder: Path
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of its training; 0 for the base model."""
-        return 0 if self.config is None else self.config.max_steps
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether its result is there."""
-        return (self.folder / "result.json").exists()
+CONTROL_REWARDS = ("random", "confidence")
+"""Added by `controls`, beside each reward shuffled: what a run gains under them it does not owe to the reward."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An ablation before it is done: what its runs share, and the runs in order."""
+    """An ablation before it is done: what its runs share, and the runs in order.
+
+    A run stands after the run it starts from.
+    """
 
     benchmark: Benchmark
     model: SpeechModel
@@ -90,6 +62,7 @@ def plan(
     benchmark: str = "covost2-mini",
     model: str = "tiny",
     seeds: Sequence[int] = (0,),
+    controls: bool = False,
     steps: int | None = None,
     limit: int | None = None,
     config: Mapping[str, Mapping[str, Any]] | None = None,
@@ -100,44 +73,40 @@ def plan(
 
     Args:
         rewards: Specs; each is trained on once per seed and per trainer that takes a reward.
-        trainers: Names.
+        trainers: Names, or several joined by "+": `sft+grpo` does GRPO from the model that SFT trained.
         benchmark: Spec.
         model: Spec, run folder or checkpoint folder: the base that all runs start from.
         seeds: Of training; the base is measured once.
+        controls: Also train on `random`, `confidence` and each reward `shuffled`, and measure the base model on
+            silence, on the instruction alone and on the transcript in place of the speech.
         steps: Optimizer steps of every trainer, instead of each trainer's own.
         limit: Learn from and test on at most so many examples.
-        config: By trainer's name, fields of its configuration.
+        config: By trainer, fields of its configuration. What stands under `sft+grpo` holds for GRPO after SFT,
+            on top of what stands under `grpo`.
         out: Where the ablation's folder is made.
         progress: Told of what takes long.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
         MissingError: If an extra, a checkpoint or a data set is missing.
+        SpeechbenchError: If the data is broken or the folder cannot be written.
     """
     progress = progress or Progress()
     set_up()
+    _check_numbers(seeds, steps, limit)
     loaded = load_benchmark(benchmark)
-    functions = {name: TRAINERS.get(name) for name in dict.fromkeys(trainers)}
-    shared_settings = {"max_steps": steps, "limit": limit}
-    resolved = {
-        name: _configure(name, function, loaded, shared_settings, (config or {}).get(name, {}))
-        for name, function in functions.items()
-    }
-    _check_config_names(config or {}, functions)
+    chains = {name: name.split("+") for name in dict.fromkeys(trainers)}
+    configs = _configs(chains, loaded, {"max_steps": steps, "limit": limit}, config or {})
     metrics = load_metrics(loaded)
-    measured = {str(metric.spec): metric for metric in metrics}
-    named = (load_reward(spec, loaded) for spec in rewards)
-    scored = {str(r.spec): measured.get(str(r.spec), r) for r in named}  # a checkpoint is held once
-    if not scored and any(c.uses_reward for c in resolved.values()):
+    scored = _load_rewards(rewards, loaded, metrics, controls)
+    if not scored and any(c.uses_reward for c in configs.values()):
         raise UsageError("no reward is named: give --rewards, or only trainers that take none")
     loaded.prepare(progress.advance)
     base = load_model(model)
     examples, learned = loaded.load("test", limit), loaded.load("train", limit)
-    for problem in loaded.problems[:_SHOWN_PROBLEMS]:
-        progress.tell(f"{problem.where}: {problem.what}")
-    if len(loaded.problems) > _SHOWN_PROBLEMS:
-        progress.tell(f"{len(loaded.problems)} such problems: `speechbench benchmarks check {loaded.name!r}` lists all")
-    longest = max([loaded.max_completion_length, *(c.max_completion_length for c in resolved.values())])
+    loaded.refuse_problems()
+    _tell_problems(loaded, progress)
+    longest = max([loaded.max_completion_length, *(c.max_completion_length for c in configs.values())])
     sampling = Sampling(temperature=0.0, max_tokens=longest)
     shared = {
         "version": speechbench.__version__,
@@ -148,84 +117,86 @@ def plan(
         "evaluation": dataclasses.asdict(sampling),
         "metrics": [dataclasses.asdict(describe(metric)) for metric in metrics],
     }
-    folder = Path(out) / f"{_slug(loaded.name)}-{_slug(base.name)}-{_hash(shared)[:8]}"
-    cells: list[tuple[str | None, Reward | None, int | None, TrainConfig | None]] = [(None, None, None, None)]
+    folder = Path(out) / f"{_slug(loaded.name)}-{_slug(base.name)}-{hashed(shared)[:8]}"
+    maker = Maker(folder, shared, configs)
+    runs = [maker.base()]
+    for control in INPUTS if controls else ():
+        if controlled(control, examples) is None:
+            progress.tell(f"{control} is left out: not every test example of {loaded.name} has a transcript")
+        else:
+            runs.append(maker.base(control))
     for seed in seeds:
-        for name, c in resolved.items():
-            for reward in scored.values() if c.uses_reward else [None]:
-                cells.append((name, reward, seed, dataclasses.replace(c, seed=seed)))
-    runs = [_plan_run(folder, shared, *cell) for cell in cells]
-    return Plan(loaded, base, examples, metrics, sampling, shared, folder, tuple(runs))
+        for name, stages in chains.items():
+            takes_reward = any(configs[name, place].uses_reward for place in range(len(stages)))
+            for reward in scored if takes_reward else [None]:
+                runs += maker.chain(name, reward, seed)
+    return Plan(
+        loaded, base, examples, metrics, sampling, shared, folder, tuple({run.id: run for run in runs}.values())
+    )
 
 
-def _plan_run(
-    folder: Path, shared: Mapping[str, Any], trainer: str | None, reward: Reward | None, seed: int | None,
-    config: TrainConfig | None,
-) -> PlannedRun:  # fmt: skip
-    identity = {
-        **shared,
-        "trainer": trainer,
-        "trainer_file": TRAINERS.file_hash(trainer) if trainer else None,
-        "reward": None if reward is None else _identity(reward),
-        "seed": seed,
-        "config": None if config is None else described(config),
-    }
-    id_ = _hash(identity)[:16]
-    short = "base" if trainer is None else trainer.rpartition(":")[2]
-    label = short if reward is None else f"{short}({_short(reward)})"
-    config = None if config is None else dataclasses.replace(config, output_dir=folder / id_)
-    return PlannedRun(id_, label, trainer, reward, seed, config, folder / id_)
+def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
+    """The test examples as a run's model is given them."""
+    if run.control is None:
+        return planned.examples
+    changed = controlled(run.control, planned.examples)
+    assert changed is not None  # such a run is not planned
+    return changed
 
 
-def _identity(reward: Reward) -> dict[str, Any]:
-    """What makes a reward this one; of one from a file its text counts (in the signature), not where it lies."""
-    is_from_file = REWARDS.file_hash(reward.spec.name) is not None
-    return {"spec": _short(reward) if is_from_file else str(reward.spec), "signature": dict(reward.signature())}
+def _load_rewards(
+    specs: Sequence[str], benchmark: Benchmark, metrics: Sequence[Reward], controls: bool
+) -> list[Reward]:
+    measured = {str(metric.spec): metric for metric in metrics}
+    named = {str(r.spec): measured.get(str(r.spec), r) for r in (load_reward(s, benchmark) for s in specs)}
+    if controls:
+        real = [reward for reward in named.values() if reward.family != "control"]
+        for spec in (*CONTROL_REWARDS, *(f"shuffled({reward.spec})" for reward in real)):
+            control = load_reward(spec, benchmark)
+            named.setdefault(str(control.spec), control)
+    return list(named.values())  # each checkpoint is held once
 
 
-def _short(reward: Reward) -> str:
-    """A reward as a row is called: without its file, and comet without the checkpoint that the column names."""
-    name = reward.spec.name.rpartition(":")[2]
-    parameters = {k: v for k, v in reward.spec.parameters.items() if (reward.spec.name, k) != ("comet", "model")}
-    return str(dataclasses.replace(reward.spec, name=name, parameters=parameters))
-
-
-def described(config: TrainConfig) -> dict[str, Any]:
-    """A configuration as it is hashed and written: without folder, seed and what only concerns this process."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in _NOT_IDENTITY}
-
-
-def _configure(
-    name: str,
-    function: Callable[..., TrainResult],
+def _configs(
+    chains: Mapping[str, Sequence[str]],
     benchmark: Benchmark,
-    shared: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> TrainConfig:
-    kind = typing.get_type_hints(function).get("config")
-    if not (isinstance(kind, type) and issubclass(kind, TrainConfig)):
-        raise UsageError(f"trainer {name}: its parameter `config` must be annotated with a subclass of TrainConfig")
-    values = {"max_completion_length": benchmark.max_completion_length, **own}
-    known = {f.name for f in dataclasses.fields(kind)} - {"output_dir", "progress", "seed"}
-    for key in values:
-        if key not in known:
-            raise UsageError(f"configuration of {name}: there is no {key!r}; there are: {', '.join(sorted(known))}")
-    values.update({key: value for key, value in shared.items() if value is not None})
-    made = kind(output_dir=Path(), **values)
-    if made.max_steps < 1:
-        raise UsageError(f"trainer {name}: max_steps={made.max_steps}, but training takes at least one step")
+    common: Mapping[str, int | None],
+    sections: Mapping[str, Mapping[str, Any]],
+) -> dict[tuple[str, int], TrainConfig]:
+    """The configuration of every stage of every chain, by the chain's name and the stage's place."""
+    known = {part for name, stages in chains.items() for part in (name, *stages)}
+    for section, settings in sections.items():
+        for part in str(section).split("+"):
+            TRAINERS.get(part)
+        if not isinstance(settings, Mapping):
+            raise UsageError(
+                f"configuration of {section}: {settings!r} should hold settings, as in learning_rate: 1e-5"
+            )
+        if section not in known:
+            raise UsageError(f"configuration of {section!r}: that trainer is not among {', '.join(chains)}")
+    defaults = {"max_completion_length": benchmark.max_completion_length}
+    given = {key: value for key, value in common.items() if value is not None}
+    made = {}
+    for name, stages in chains.items():
+        for place, stage in enumerate(stages):
+            of_stage = "+".join(stages[: place + 1])
+            own = {**sections.get(stage, {}), **sections.get(of_stage, {}), **given}
+            made[name, place] = configure(of_stage, TRAINERS.get(stage), own, defaults)
     return made
 
 
-def _check_config_names(config: Mapping[str, Any], functions: Mapping[str, Any]) -> None:
-    for name in config:
-        TRAINERS.get(name)
-        if name not in functions:
-            raise UsageError(f"configuration of {name!r}: that trainer is not among {', '.join(functions)}")
+def _check_numbers(seeds: Sequence[int], steps: int | None, limit: int | None) -> None:
+    for what, value, least in (("steps", steps, 1), ("limit", limit, 1), *(("seed", seed, 0) for seed in seeds)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise UsageError(f"{what}={value!r} should be a whole number, {least} or more")
 
 
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+def _tell_problems(benchmark: Benchmark, progress: Progress) -> None:
+    for problem in benchmark.problems[:_SHOWN_PROBLEMS]:
+        progress.tell(f"{problem.where}: {problem.what}")
+    if len(benchmark.problems) > _SHOWN_PROBLEMS:
+        listed = f"`speechbench benchmarks check {benchmark.name!r}` lists all"
+        progress.tell(f"{len(benchmark.problems)} such problems: {listed}")
 
 
 def _slug(spec: str) -> str:

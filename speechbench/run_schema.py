@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised by one when a reader of the old form would misread the new one."""
 
 
@@ -35,8 +35,9 @@ class RunInfo:
 
     Attributes:
         id: Hash of everything that decides the run's outcome; also the folder's name.
-        label: What its row is called: "base", "sft", "grpo(bleu)".
-        trainer: The trainer's spec; `None` for the base model, which is only measured.
+        label: What its row is called: "base", "sft", "grpo(bleu)", "sft+grpo(bleu)".
+        trainer: The trainer's name, after those of the stages before it: "sft+grpo"; `None` for the base model,
+            which is only measured.
         reward: The reward's canonical spec; `None` where none is used.
         seed: Of the training; `None` for the base model.
         model: Spec of the model that was started from.
@@ -46,6 +47,9 @@ class RunInfo:
         config: The resolved configuration; rows are one row only if all of it but `seed` agrees.
         metrics: In the order of the board's columns.
         provenance: Versions, commit, hardware, threads, start.
+        start: Id of the run whose trained model it starts from; `None` for the base model's.
+        control: What the base model was given instead of the speech, a name of
+            `speechbench.benchmarks.controls.INPUTS`; `None` for speech.
     """
 
     id: str
@@ -60,6 +64,8 @@ class RunInfo:
     config: Mapping[str, Any]
     metrics: tuple[MetricInfo, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None
+    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,7 @@ class Result:
         seconds: Wall time; "train" holds "sampling", "scoring" and "learning", "total" adds "evaluation".
         peak_memory_bytes: Of the process.
         steps: Optimizer steps done; 0 for the base model.
+        warnings: What a person should know of how the training went, each one sentence with the remedy.
     """
 
     metrics: Mapping[str, float | None]
@@ -143,3 +150,4 @@ class Result:
     seconds: Mapping[str, float]
     peak_memory_bytes: int
     steps: int
+    warnings: tuple[str, ...] = ()

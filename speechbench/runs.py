@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,8 @@ import numpy.typing as npt
 
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.aggregate import AGGREGATES
-from speechbench.run_schema import SCHEMA, Health, MetricInfo, Result, RunInfo, Sample, Score
+from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, replace, sealed, write_json
+from speechbench.run_schema import Health, MetricInfo, Result, RunInfo, Sample, Score
 
 __all__ = [
     "RESULT",
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
-MOVE_OR_REMOVE = "remove the run's folder and run the same command again"
 
 
 @dataclass(frozen=True)
@@ -85,25 +84,33 @@ class Run:
 
     @cached_property
     def samples(self) -> Samples:
-        """The samples, read on first use and checked against the result.
+        """The samples, read on first use.
 
         Raises:
-            SpeechbenchError: If the file is missing or broken, or does not give the result's corpus scores.
+            SpeechbenchError: If the file is missing, broken, or was changed since the run was finished.
         """
-        samples = read_samples(self.folder / SAMPLES, self.info.metrics)
-        for metric in self.info.metrics if self.result else ():
-            assert self.result is not None
+        if self.finished:
+            check_seal(self.folder / RESULT, read_json(self.folder / RESULT), SAMPLES)
+        return read_samples(self.folder / SAMPLES, self.info.metrics)
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """What was logged at each step of the training, in order; empty where nothing was trained.
+
+        Raises:
+            SpeechbenchError: If a line cannot be read, or one was changed since the run was finished.
+        """
+        path = self.folder / TRAIN
+        if self.finished:
+            check_seal(self.folder / RESULT, read_json(self.folder / RESULT), TRAIN)
+        lines = []
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
             try:
-                corpus = float(AGGREGATES[metric.aggregate](samples.statistics[metric.name].sum(axis=0)))
+                lines.append(json.loads(text))
             except ValueError as error:
-                raise _broken(self.folder / SAMPLES, error) from None
-            written = self.result.metrics[metric.name]
-            if not np.isclose(np.nan if written is None else written, corpus, rtol=1e-6, atol=1e-6, equal_nan=True):
-                raise SpeechbenchError(
-                    f"{self.folder / SAMPLES} gives {metric.display} {corpus:.4f} but {RESULT} says {written}: one of "
-                    f"the two was changed or cut; {MOVE_OR_REMOVE}"
-                )
-        return samples
+                if self.finished:  # else it is being written
+                    raise broken(path, error, number) from None
+        return lines
 
 
 def write_run(folder: Path | str, info: RunInfo) -> Path:
@@ -112,7 +119,26 @@ def write_run(folder: Path | str, info: RunInfo) -> Path:
     Returns:
         The file.
     """
-    return _write(Path(folder) / RUN, {"schema": SCHEMA, **dataclasses.asdict(info)})
+    return write_json(Path(folder) / RUN, dataclasses.asdict(info))
+
+
+def make_sure_of_run(folder: Path | str, info: RunInfo) -> None:
+    """Writes `run.json` where there is none; where there is one, it must be of this very run.
+
+    Raises:
+        SpeechbenchError: If what stands there says something else: it was edited.
+    """
+    path = Path(folder) / RUN
+    if not path.exists():
+        write_run(folder, info)
+        return
+    found = read_json(path)
+    wanted = json.loads(dump(dataclasses.asdict(info), str(path)))
+    for key, value in wanted.items():
+        if key != "provenance" and found.get(key) != value:
+            raise SpeechbenchError(
+                f"{path} was edited: its {key!r} is {found.get(key)!r}, of this run it is {value!r}; {MOVE_OR_REMOVE}"
+            )
 
 
 def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAMPLES) -> Path:
@@ -125,33 +151,36 @@ def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAM
         SpeechbenchError: If a score or statistic is NaN or infinite; the message names the sample.
     """
     path = Path(folder) / name
-    return _replace(path, "".join(_dump(_sample_to_json(s), f"sample {s.id} of {path}") + "\n" for s in samples))
+    return replace(path, "".join(dump(_sample_to_json(s), f"sample {s.id} of {path}") + "\n" for s in samples))
 
 
 def write_result(folder: Path | str, result: Result) -> Path:
     """Writes `result.json`, which makes the run a finished one: call it last.
 
+    It holds hashes of itself and of the run's other files as they are now.
+
     Returns:
         The file.
     """
+    path = Path(folder) / RESULT
     metrics = {name: {"corpus": corpus} for name, corpus in result.metrics.items()}
-    return _write(Path(folder) / RESULT, {"schema": SCHEMA, **dataclasses.asdict(result), "metrics": metrics})
+    return write_json(path, sealed(path, {**dataclasses.asdict(result), "metrics": metrics}, (RUN, TRAIN, SAMPLES)))
 
 
 def read_run(folder: Path | str) -> Run:
     """Reads a run folder; its samples are read when asked for.
 
     Raises:
-        SpeechbenchError: If a file is missing, broken or of a newer schema; the message names file and fix.
+        SpeechbenchError: If a file is missing, broken, edited or of another schema; the message names file and fix.
     """
     folder = Path(folder)
     path = folder / RUN
-    content = _read(path)
+    content = read_json(path)
     try:
         known = {f.name: content[f.name] for f in dataclasses.fields(RunInfo)}
         metrics = tuple(MetricInfo(**metric) for metric in content["metrics"])
     except (KeyError, TypeError) as error:
-        raise _broken(path, error) from None
+        raise broken(path, error) from None
     unknown = [metric.aggregate for metric in metrics if metric.aggregate not in AGGREGATES]
     if unknown:
         raise SpeechbenchError(f"{path} needs the aggregate {unknown[0]!r}, which is unknown here: upgrade speechbench")
@@ -193,7 +222,7 @@ def read_samples(path: Path, metrics: Iterable[MetricInfo]) -> Samples:
     except FileNotFoundError:
         raise SpeechbenchError(f"{path} is missing: {MOVE_OR_REMOVE}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(path, error, line) from None
+        raise broken(path, error, line) from None
     ids = tuple(record.id for record in records)
     if len(set(ids)) != len(ids) or not ids:
         raise SpeechbenchError(f"{path} {'holds an example twice' if ids else 'is empty'}: {MOVE_OR_REMOVE}")
@@ -203,7 +232,9 @@ def read_samples(path: Path, metrics: Iterable[MetricInfo]) -> Samples:
 def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
     if not path.exists():
         return None
-    content = _read(path)
+    content = read_json(path)
+    for name in (RESULT, RUN):
+        check_seal(path, content, name)
     try:
         return Result(
             metrics={metric.name: content["metrics"][metric.name]["corpus"] for metric in metrics},
@@ -211,9 +242,10 @@ def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
             seconds=content["seconds"],
             peak_memory_bytes=content["peak_memory_bytes"],
             steps=content["steps"],
+            warnings=tuple(content["warnings"]),
         )
     except (KeyError, TypeError) as error:
-        raise _broken(path, error) from None
+        raise broken(path, error) from None
 
 
 def _sample_to_json(sample: Sample) -> dict[str, Any]:
@@ -232,48 +264,3 @@ def _sample_from_json(content: dict[str, Any]) -> Sample:
     metrics = {name: Score(m["score"], tuple(m["statistics"])) for name, m in content["metrics"].items()}
     known = {name: content[name] for name in Sample.__dataclass_fields__}
     return Sample(**{**known, "references": tuple(content["references"]), "metrics": metrics})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpeechbenchError(f"{path} is missing: name a run folder, or {MOVE_OR_REMOVE}") from None
-    except ValueError as error:
-        raise _broken(path, error) from None
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
-        raise SpeechbenchError(f"{path} is broken: it has no schema number; {MOVE_OR_REMOVE}")
-    if content["schema"] > SCHEMA:
-        raise SpeechbenchError(f"{path} has schema {content['schema']}, newer than {SCHEMA}: upgrade speechbench")
-    return content
-
-
-def _broken(path: Path, error: Exception, line: int = 0) -> SpeechbenchError:
-    what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-    return SpeechbenchError(f"{path}{f' line {line}' if line else ''} is broken: {what}; {MOVE_OR_REMOVE}")
-
-
-def _write(path: Path, content: dict[str, Any]) -> Path:
-    return _replace(path, _dump(content, str(path), indent=1) + "\n")
-
-
-def _dump(content: dict[str, Any], what: str, indent: int | None = None) -> str:
-    try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=indent)
-    except ValueError as error:
-        raise SpeechbenchError(f"{what} holds a NaN or an infinity, which no score may be: {error}") from None
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Writes a whole file or none: a reader never sees half of it, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -47,24 +47,6 @@ def test_comet_tiny_is_refused_outside_the_mini_corpora(few_manifest: Path) -> N
     assert result.exit_code == 2 and "mini" in result.output
 
 
-@pytest.fixture
-def few_manifest(tmp_path: Path) -> Path:
-    import numpy as np
-    import soundfile
-
-    lines = []
-    for split in ("train", "validation", "test"):
-        for number in range(4):
-            name = f"{split}{number}.wav"
-            noise = np.random.default_rng(number).standard_normal(8000) * 0.1
-            soundfile.write(tmp_path / name, noise, 16000)
-            lines.append({"audio": name, "references": ["drei sieben"], "target_language": "de", "split": split,
-                          "source_language": "en", "source": "three seven"})  # fmt: skip
-    path = tmp_path / "manifest.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
 def test_the_light_commands_load_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom speechbench.cli import main\n"

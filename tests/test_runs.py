@@ -19,7 +19,9 @@ from speechbench.runs import (
     Sample,
     Score,
     find_runs,
+    make_sure_of_run,
     read_run,
+    read_samples,
     write_result,
     write_run,
     write_samples,
@@ -64,7 +66,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(folder: Path) -> None:
 
 
 def test_files_are_json_as_documented(folder: Path) -> None:
-    assert json.loads((folder / "run.json").read_text())["schema"] == 1
+    assert json.loads((folder / "run.json").read_text())["schema"] == 2
     assert json.loads((folder / "result.json").read_text())["metrics"] == {"slots": {"corpus": 0.1 + 0.2}}
     first = json.loads((folder / "samples.jsonl").read_text().split("\n")[0])
     assert first["metrics"]["slots"] == {"score": 0.1 + 0.2, "statistics": [0.1 + 0.2, 1.0]}
@@ -115,27 +117,67 @@ def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
     fails("run.json is broken", "remove")
     (folder / "run.json").write_text("[]")
     fails("run.json is broken", "schema")
-    edit(folder / "run.json", schema=2)
+    edit(folder / "run.json", schema=3)
     fails("run.json", "newer", "upgrade")
+    edit(folder / "run.json", schema=1)
+    fails("run.json", "older", "remove")
     edit(folder / "run.json", metrics=[{"name": "slots"}])
     fails("run.json is broken", "display")
     edit(folder / "run.json", metrics=[{**vars(INFO.metrics[0]), "aggregate": "median"}])
     fails("run.json", "'median'", "upgrade")
-    edit(folder / "result.json", metrics={})
-    fails("result.json is broken", "'slots' is missing")
-    edit(folder / "result.json", metrics={"slots": {"corpus": 50.0}})
-    fails("samples.jsonl gives slots 0.3000", "result.json says 50.0")
-    lines = keep[folder / "samples.jsonl"].split("\n")
-    (folder / "samples.jsonl").write_text(lines[0] + "\n" + lines[1][:40])
-    fails("samples.jsonl line 2 is broken")
-    (folder / "samples.jsonl").write_text(f"{lines[0]}\n{lines[0]}\n")
-    fails("samples.jsonl holds an example twice")
-    (folder / "samples.jsonl").write_text(lines[0].replace("1.0]", "1.0, 2.0]") + "\n")
-    fails("samples.jsonl is broken", "expected 2 statistics, got 3")
-    (folder / "samples.jsonl").write_text("")
-    fails("samples.jsonl is empty")
+    edit(folder / "run.json", label="sft")
+    fails("run.json was changed", "remove the run's folder")
+    for change in ({"metrics": {"slots": {"corpus": 50.0}}}, {"steps": 4}, {"sha256": {}}):
+        edit(folder / "result.json", **change)
+        fails("result.json was changed", "remove the run's folder")
+    (folder / "samples.jsonl").write_text(keep[folder / "samples.jsonl"].replace('"c\\n"', '"d\\n"'))
+    fails("samples.jsonl was changed")
     (folder / "samples.jsonl").unlink()
     fails("samples.jsonl is missing")
+
+
+def test_broken_samples_are_told_by_line(tmp_path: Path) -> None:
+    path = write_samples(tmp_path, SAMPLES)
+    lines = path.read_text().split("\n")
+
+    def fails(*words: str) -> None:
+        with pytest.raises(SpeechbenchError) as caught:
+            read_samples(path, INFO.metrics)
+        assert all(word in str(caught.value) for word in words), caught.value
+
+    path.write_text(lines[0] + "\n" + lines[1][:40])
+    fails("samples.jsonl line 2 is broken")
+    path.write_text(f"{lines[0]}\n{lines[0]}\n")
+    fails("samples.jsonl holds an example twice")
+    path.write_text("")
+    fails("samples.jsonl is empty")
+    path.unlink()
+    fails("samples.jsonl is missing")
+
+
+def test_the_log_is_read_back_and_sealed(tmp_path: Path) -> None:
+    folder = tmp_path / "a1"
+    write_run(folder, INFO)
+    assert read_run(folder).log == []
+    (folder / "train.jsonl").write_text('{"step": 1, "reward": 0.5}\n{"step": 2, "rew')
+    assert read_run(folder).log == [{"step": 1, "reward": 0.5}]  # the second line is being written
+    (folder / "train.jsonl").write_text('{"step": 1, "reward": 0.5}\n')
+    write_samples(folder, SAMPLES)
+    write_result(folder, RESULT)
+    assert read_run(folder).log == [{"step": 1, "reward": 0.5}]
+    (folder / "train.jsonl").write_text('{"step": 1, "reward": 0.9}\n')
+    with pytest.raises(SpeechbenchError, match=r"train\.jsonl was changed"):
+        read_run(folder).log  # noqa: B018
+
+
+def test_a_planned_run_is_announced_once_and_edits_are_found(tmp_path: Path) -> None:
+    make_sure_of_run(tmp_path, INFO)
+    first = (tmp_path / "run.json").read_bytes()
+    make_sure_of_run(tmp_path, replace(INFO, provenance={"threads": 4}))
+    assert (tmp_path / "run.json").read_bytes() == first
+    edit(tmp_path / "run.json", config={"steps": 300, "lr": 1e-5})
+    with pytest.raises(SpeechbenchError, match=r"was edited: its 'config' is .*300.*; remove the run's folder"):
+        make_sure_of_run(tmp_path, INFO)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

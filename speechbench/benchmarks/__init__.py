@@ -2,6 +2,7 @@
 
 from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, Problem, Progress
+from speechbench.benchmarks.checking import Check, check, prepare
 from speechbench.benchmarks.loading import load_benchmark
 
 __all__ = [
@@ -9,8 +10,11 @@ __all__ = [
     "SPLITS",
     "Audio",
     "Benchmark",
+    "Check",
     "Example",
     "Problem",
     "Progress",
+    "check",
     "load_benchmark",
+    "prepare",
 ]

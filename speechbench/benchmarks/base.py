@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 
 if TYPE_CHECKING:
     from speechbench.benchmarks.audio import Audio
@@ -82,6 +82,7 @@ class Benchmark(ABC):
         licence: Of the data.
         citation: Whom to cite for the data.
         metrics: Specs of the metrics measured by default, in the order of the board's columns.
+        strict: Whether work ends at what is missing or broken (`refuse_problems`), or does without it.
         max_completion_length: How many tokens an answer may take, the end token included; the paper's 200.
         comet_checkpoint: Which checkpoint the spec `comet` means on this benchmark.
         problems: What `load` found missing or broken so far; nothing is dropped without standing here.
@@ -95,6 +96,7 @@ class Benchmark(ABC):
     citation: ClassVar[str] = ""
     metrics: tuple[str, ...] = ("bleu", "chrf", "binary")
     comet_checkpoint: str = "Unbabel/wmt22-comet-da"
+    strict: bool = False
     max_completion_length: int = 200
 
     def __init__(self) -> None:
@@ -107,6 +109,20 @@ class Benchmark(ABC):
         if problem not in self._noted:
             self._noted.add(problem)
             self.problems.append(problem)
+
+    def refuse_problems(self) -> None:
+        """Called after `load`, before anything is trained or measured.
+
+        Raises:
+            SpeechbenchError: If the benchmark is strict and has problems; the message names the first.
+        """
+        if not self.strict or not self.problems:
+            return
+        first, count = self.problems[0], len(self.problems)
+        others = "" if count == 1 else f" (the first of {count} problems)"
+        raise SpeechbenchError(
+            f"{first.where}: {first.what}{others}; `speechbench benchmarks check {str(self.name)!r}` lists all"
+        )
 
     @abstractmethod
     def load(self, split: str, limit: int | None = None) -> list[Example]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.statistics import Array, bootstrap, holm, interval, paired_p
-from speechbench.leaderboard.store import Group, Row
+from speechbench.leaderboard.store import INPUT_CONTROLS, Group, Row
 from speechbench.runs import Run
 
 ALPHA = 0.05
@@ -113,9 +113,10 @@ def counterpart(row: Row, rows: Sequence[Row], baseline: str) -> int | None:
         baseline: "base" or "sft".
 
     Returns:
-        `None` for the base row, for SFT rows against SFT, and where there is no such row or no telling which.
+        `None` for the base row, for SFT rows against SFT, for controls of the base model's input against SFT, and
+        where there is no such row or no telling which.
     """
-    if row.trainer in ("base", baseline):
+    if row.trainer in ("base", baseline) or (row.trainer in INPUT_CONTROLS and baseline != "base"):
         return None
     candidates = [place for place, other in enumerate(rows) if other.trainer == baseline]
     same = [place for place in candidates if rows[place].model_fingerprint == row.model_fingerprint]

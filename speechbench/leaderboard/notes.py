@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from speechbench.leaderboard.comparisons import ALPHA, BASELINES, Comparisons
-from speechbench.leaderboard.store import Group
+from speechbench.leaderboard.store import INPUT_CONTROLS, Group
 
 ONE_SEED = "one seed: ranks checkpoints, not rewards"
+CONTROLS = (
+    "the base model hears silence under no-audio, reads the instruction alone under question-only, and the transcript "
+    "in place of the speech under gold-transcript"
+)
 
 
 def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:
@@ -27,11 +31,29 @@ def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[st
         yield ONE_SEED if len(single) == len(trained) else f"{ONE_SEED} ({', '.join(single)})"
     if trained and any(len(row.finished) > 1 for row in trained):
         yield "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples"
+    yield from _warnings(group)
+    if any(row.trainer in INPUT_CONTROLS for row in group.rows):
+        yield CONTROLS
     yield from _tests(group, comparisons, resamples)
     for metric in group.metrics:
         signature = _signature(metric.signature)
         if signature:
             yield f"{metric.display}: {signature}"
+
+
+def _warnings(group: Group) -> Iterator[str]:
+    """What the trainings warned of, once for all seeds of a row."""
+    for row in group.rows:
+        found: dict[str, list[int | None]] = {}
+        for run in row.finished:
+            for warning in run.result.warnings if run.result is not None else ():
+                found.setdefault(warning, []).append(run.info.seed)
+        for warning, seeds in found.items():
+            yield f"{row.label}{f' seed {_listed(seeds)}' if len(row.finished) > 1 else ''}: {warning}"
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, find_runs
-from speechbench.specs import parse
 
-TRAINER_ORDER = ("base", "sft", "grpo", "mixed-grpo")
+INPUT_CONTROLS = ("no-audio", "question-only", "gold-transcript")
+"""The base model given something else than the speech."""
+TRAINER_ORDER = ("base", *INPUT_CONTROLS, "sft", "grpo", "mixed-grpo")
 CONTROL_REWARDS = frozenset({"constant", "random", "confidence", "shuffled"})
 """Rewards that must not win; their rows stand last."""
 
@@ -32,9 +33,9 @@ class Row:
 
     @property
     def trainer(self) -> str:
-        """The trainer's name; "base" for the model before training."""
-        trainer = self.runs[0].info.trainer
-        return "base" if trainer is None else parse(trainer).name
+        """The trainer's name; for the model before training "base", or the control of its input."""
+        info = self.runs[0].info
+        return info.trainer or info.control or "base"
 
     @property
     def reward(self) -> str | None:
@@ -48,8 +49,9 @@ class Row:
 
     @property
     def is_control(self) -> bool:
-        """Whether its reward is one that must not win."""
-        return self.reward is not None and self.reward.partition("(")[0] in CONTROL_REWARDS
+        """Whether its reward is one that must not win, or it is the base model without the speech."""
+        reward = (self.reward or "").partition("(")[0]
+        return reward in CONTROL_REWARDS or self.runs[0].info.control is not None
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -139,7 +141,8 @@ def _rows(runs: list[Run]) -> list[Row]:
     found: dict[str, list[Run]] = {}
     for run in runs:
         info = run.info
-        same = (info.label, info.trainer, info.reward, info.model, info.model_fingerprint, _without_seed(info.config))
+        config = _without_seed(info.config)
+        same = (info.label, info.trainer, info.control, info.reward, info.model, info.model_fingerprint, config)
         found.setdefault(_canonical(same), []).append(run)
     rows = [Row(members[0].info.label, _by_seed(members)) for members in found.values()]
     namesakes = [[other for other in rows if other is not row and other.label == row.label] for row in rows]

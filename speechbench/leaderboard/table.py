@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from speechbench.leaderboard.comparisons import Comparison, Comparisons, compare
 from speechbench.leaderboard.notes import notes
 from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, interval, seed_spread
 from speechbench.leaderboard.store import Group, Row, groups
-from speechbench.runs import MetricInfo, Result
+from speechbench.runs import MetricInfo, Run
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ FIGURES = (
     Column("seconds", "seconds", "cost", "s", 0),
     Column("seeds", "seeds", "cost", "runs", 0),
 )
-"""What stands right of the metrics; "seconds" is the wall time of one training."""
+"""What stands right of the metrics; "seconds" is the wall time of one training, earlier stages included."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class BoardRow:
 
     Attributes:
         label: "base", "sft", "grpo(bleu)".
-        trainer: Its name, or "base".
+        trainer: Its name; "base", or the control of the base model's input.
         reward: Canonical spec of the reward.
-        control: Whether its reward is one that must not win.
+        control: Whether it is one that must not win.
         seeds: Of its finished runs; empty for base.
         run_ids: Of its finished runs.
         cells: One for each column.
@@ -116,6 +116,12 @@ class Board:
     rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        from speechbench.leaderboard.render import to_markdown
+
+        return to_markdown(self)
+
 
 def leaderboard(out: Path | str, resamples: int = RESAMPLES, only: Collection[str] | None = None) -> list[Board]:
     """Reads run folders and computes what they amount to.
@@ -142,7 +148,16 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
     """
     comparisons = compare(group, resamples)
     columns = (*map(_metric_column, group.metrics), *FIGURES)
-    cells = [[_cell(place, row, column, comparisons) for column in columns] for place, row in enumerate(group.rows)]
+    seconds = _training_seconds(group.runs)
+    cells = [
+        [
+            _cell(place, row, column, comparisons)
+            if column.kind == "metric"
+            else Cell(_figure(row, column.key, seconds))
+            for column in columns
+        ]
+        for place, row in enumerate(group.rows)
+    ]
     for index, column in enumerate(columns):
         if column.kind == "metric":
             _mark_best(cells, index)
@@ -176,8 +191,6 @@ def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
 
 
 def _cell(place: int, row: Row, column: Column, comparisons: Comparisons) -> Cell:
-    if column.kind != "metric":
-        return Cell(_figure(row, column.key))
     trained_on = row.reward is not None and column.key in reward_terms(row.reward)
     measured = comparisons.measured.get((place, column.key))
     if measured is None:
@@ -192,20 +205,30 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons) -> Cel
     )
 
 
-def _figure(row: Row, key: str) -> float | None:
-    results = [run.result for run in row.finished if run.result is not None]
+def _training_seconds(runs: Sequence[Run]) -> dict[str, float | None]:
+    """By run, the wall time of its training and of those it builds on; `None` if one of them is not here."""
+    by_id = {run.info.id: run for run in runs}
+
+    def of(run: Run) -> float | None:
+        own = run.result.seconds.get("train") if run.result is not None and run.info.trainer is not None else None
+        if own is None or run.info.start is None:
+            return own
+        before = of(by_id[run.info.start]) if run.info.start in by_id else None
+        return None if before is None else own + before
+
+    return {run.info.id: of(run) for run in runs}
+
+
+def _figure(row: Row, key: str, seconds: Mapping[str, float | None]) -> float | None:
     if key == "seeds":
-        return float(len(results))
-    if key == "seconds" and row.trainer == "base":
-        return None
-    values = [_of_result(result, key) for result in results]
+        return float(len(row.finished))
+    values = [
+        seconds[run.info.id] if key == "seconds" else getattr(run.result.health, key)
+        for run in row.finished
+        if run.result is not None
+    ]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _of_result(result: Result, key: str) -> float | None:
-    value: float | None = result.seconds.get("train") if key == "seconds" else getattr(result.health, key)
-    return value
 
 
 def _mark_best(cells: list[list[Cell]], index: int) -> None:

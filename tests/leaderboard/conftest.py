@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         n: int = 60,
         finished: bool = True,
         reverse: bool = False,
+        warnings: tuple[str, ...] = (),
         **changes: object,
     ) -> Path:
         run = info(label, seed, **changes)
@@ -104,7 +106,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             rng = np.random.default_rng([len(label), 0 if seed is None else seed])
             samples = [sample(index, quality, rng, run.metrics) for index in range(n)]
             write_samples(folder, samples[::-1] if reverse else samples)
-            write_result(folder, result_of(samples, run.metrics))
+            write_result(folder, replace(result_of(samples, run.metrics), warnings=warnings))
         return folder
 
     return make

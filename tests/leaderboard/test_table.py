@@ -92,13 +92,36 @@ def test_the_family_is_all_metrics_times_all_rows_against_base_and_sft(board: Bo
 def test_runs_with_the_same_outputs_have_p_one(make_run: MakeRun, tmp_path: Path) -> None:
     base = make_run("base", 0.6, None)
     sft = make_run("sft", 0.6)
-    for name in ("samples.jsonl", "result.json"):
-        (sft / name).write_bytes((base / name).read_bytes())
+    run = read_run(base)
+    assert run.result is not None
+    write_samples(sft, run.samples.records)
+    write_result(sft, run.result)
     (board,) = leaderboard(tmp_path / "runs", resamples=B)
     test = cell(board, "sft", "bleu").base
     assert test is not None
     assert (test.difference, test.p, test.p_holm, test.verdict) == (0.0, 1.0, 1.0, 0)
     assert not any(c.best for row in board.rows for c in row.cells)
+
+
+def test_stages_add_up_and_controls_of_the_input_stand_with_the_controls(make_run: MakeRun, tmp_path: Path) -> None:
+    for label in ("base", "no-audio", "gold-transcript"):
+        control = None if label == "base" else label
+        make_run(label, 0.6, None, id=label, trainer=None, control=control)
+    make_run("sft", 0.65, id="first")
+    make_run("sft+grpo(bleu)", 0.7, start="first", warnings=("sampled answers are empty",))
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert [row.label for row in board.rows] == ["base", "sft", "sft+grpo(bleu)", "no-audio", "gold-transcript"]
+    assert [row.control for row in board.rows] == [False, False, False, True, True]
+    seconds = [cell(board, row.label, "seconds").value for row in board.rows]
+    assert seconds == [None, 41.5, 83.0, None, None]
+    assert cell(board, "no-audio", "bleu").base is not None and cell(board, "no-audio", "bleu").sft is None
+    chain = cell(board, "sft+grpo(bleu)", "bleu")
+    assert chain.base is not None and chain.sft is not None and chain.trained_on
+    assert board.family == 3 * 5  # sft, the chain twice, and two controls of the input, in three metrics
+    assert "sft+grpo(bleu): sampled answers are empty" in board.notes
+    assert any("silence" in note for note in board.notes)
+    (alone,) = leaderboard(tmp_path / "runs", resamples=B, only=["base", "sft+grpo-bleu-0"])
+    assert cell(alone, "sft+grpo(bleu)", "seconds").value is None  # what it cost before is not known here
 
 
 def test_trained_metric_best_and_controls_are_marked(board: Board) -> None:

@@ -1,0 +1,131 @@
+"""One run of a grid, known by its id: a hash of all that decides its outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speechbench.registry import TRAINERS
+from speechbench.rewards.base import Reward
+from speechbench.rewards.loading import is_from_file, row_name
+from speechbench.settings import described
+from speechbench.trainers.base import TrainConfig
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the grid.
+
+    Attributes:
+        id: Hash of all that decides the outcome.
+        label: What its row is called.
+        trainer: Names in the registry, joined by "+" where it builds on other stages; `None` for the base model,
+            which is only measured.
+        reward: `None` where no stage takes one.
+        seed: `None` for the base model.
+        config: What the trainer of this stage is told; `None` for the base model.
+        folder: Where it is kept.
+        start: The run whose trained model it starts from; `None` for the base model's.
+        control: Of `speechbench.benchmarks.controls.INPUTS`, what the base model is given instead of the speech.
+    """
+
+    id: str
+    label: str
+    trainer: str | None
+    reward: Reward | None
+    seed: int | None
+    config: TrainConfig | None
+    folder: Path
+    start: PlannedRun | None = None
+    control: str | None = None
+
+    @property
+    def stage(self) -> str | None:
+        """Name in the registry of the trainer that does this run."""
+        return None if self.trainer is None else self.trainer.split("+")[-1]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of its training; 0 for the base model."""
+        return 0 if self.config is None else self.config.max_steps
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / "result.json").exists()
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the runs of an ablation.
+
+    Attributes:
+        folder: The ablation's.
+        shared: What all of its runs share, as it is hashed.
+        configs: By the trainer's name and the place of the stage in it.
+    """
+
+    folder: Path
+    shared: Mapping[str, Any]
+    configs: Mapping[tuple[str, int], TrainConfig]
+
+    def base(self, control: str | None = None) -> PlannedRun:
+        """Measuring the model before training, hearing, or under a control of its input."""
+        id_ = self._id(None, None, None, None, {} if control is None else {"input": control})
+        return PlannedRun(id_, control or "base", None, None, None, None, self.folder / id_, control=control)
+
+    def chain(self, name: str, reward: Reward | None, seed: int) -> list[PlannedRun]:
+        """A run for each stage of a trainer."""
+        runs: list[PlannedRun] = []
+        stages = name.split("+")
+        for place, stage in enumerate(stages):
+            start = runs[-1] if runs else None
+            config = dataclasses.replace(self.configs[name, place], seed=seed)
+            own = reward if config.uses_reward else None
+            id_ = self._id(stage, own, seed, config, {} if start is None else {"start": start.id})
+            short = stage.rpartition(":")[2]
+            label = short if own is None else f"{short}({row_name(own.spec)})"
+            runs.append(
+                PlannedRun(
+                    id=id_,
+                    label=label if start is None else f"{start.label}+{label}",
+                    trainer="+".join(stages[: place + 1]),
+                    reward=own or (start.reward if start else None),
+                    seed=seed,
+                    config=dataclasses.replace(config, output_dir=self.folder / id_),
+                    folder=self.folder / id_,
+                    start=start,
+                )
+            )
+        return runs
+
+    def _id(
+        self, stage: str | None, reward: Reward | None, seed: int | None, config: TrainConfig | None,
+        more: Mapping[str, str],
+    ) -> str:  # fmt: skip
+        identity = {
+            **self.shared,
+            "trainer": stage,
+            "trainer_file": TRAINERS.file_hash(stage) if stage else None,
+            "reward": None if reward is None else _identity(reward),
+            "seed": seed,
+            "config": None if config is None else described(config),
+            **more,
+        }
+        return hashed(identity)[:16]
+
+
+def _identity(reward: Reward) -> dict[str, Any]:
+    """What makes a reward this one; of one from a file its text counts (in the signature), not where it lies."""
+    spec = row_name(reward.spec) if is_from_file(reward.spec) else str(reward.spec)
+    return {"spec": spec, "signature": dict(reward.signature())}
+
+
+def hashed(content: Any) -> str:
+    """SHA-256 of what JSON can write, hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

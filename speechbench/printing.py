@@ -1,0 +1,75 @@
+"""What the command prints: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechbench.benchmarks.checking import Check
+    from speechbench.leaderboard import Board
+    from speechbench.planning import Plan
+
+
+def plan(planned: Plan, as_json: bool) -> None:
+    """The runs of an ablation and how far each is."""
+    rows = [
+        {"id": run.id, "run": run.label, "seed": run.seed, "steps": run.steps,
+         "state": "finished" if run.is_finished else "unfinished" if run.folder.exists() else "new"}
+        for run in planned.runs
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"folder": str(planned.folder), "runs": rows}, indent=1))
+        return
+    click.echo(f"{planned.benchmark.name}, {planned.model.name}, into {planned.folder}")
+    for row in rows:
+        seed = "" if row["seed"] is None else f"seed {row['seed']}"
+        click.echo(f"{row['id']}  {row['run']:<28}{seed:<10}{row['steps']:>6} steps  {row['state']}")
+
+
+def boards(found: Sequence[Board], as_json: bool, markdown: bool = False) -> None:
+    """Leaderboards."""
+    from speechbench.leaderboard import to_json, to_markdown, to_terminal
+
+    if as_json:
+        click.echo(json.dumps([to_json(board) for board in found], indent=1))
+    elif markdown:
+        click.echo("\n\n".join(to_markdown(board) for board in found))
+    else:
+        from rich.console import Console
+
+        for board in found:
+            to_terminal(board, Console())
+
+
+def evaluation(measured: Mapping[str, Any], console: Console, as_json: bool) -> None:
+    """Scores and health of one model."""
+    if as_json:
+        click.echo(json.dumps(measured, indent=1))
+        return
+    from rich.table import Table
+
+    table = Table("metric", "score", title=f"{measured['model']} on {measured['benchmark']}, {measured['split']}")
+    for name, score in {**measured["metrics"], **measured["health"]}.items():
+        table.add_row(name, "–" if score is None else f"{score:.2f}")
+    console.print(table)
+
+
+def check(found: Check, console: Console, as_json: bool) -> None:
+    """What a benchmark's files hold, and what is wrong with them."""
+    if as_json:
+        problems = [{"where": problem.where, "what": problem.what} for problem in found.problems]
+        content = {"found": dict(found.found), "expected": dict(found.expected), "problems": problems}
+        click.echo(json.dumps(content, indent=1))
+        return
+    for split, count in found.found.items():
+        of = f" of {found.expected[split]}" if split in found.expected else ""
+        console.print(f"{split}: {count} examples{of}")
+    for problem in found.problems:
+        console.print(f"{problem.where}: {problem.what}", markup=False, soft_wrap=True)
+    console.print(f"{len(found.problems)} problems")

@@ -1,0 +1,128 @@
+"""The files of a run folder as files: written whole or not at all, read with one sentence for what is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from speechbench.errors import SpeechbenchError
+from speechbench.run_schema import SCHEMA
+
+MOVE_OR_REMOVE = "remove the run's folder and run the same command again"
+SEAL = "sha256"  # field of a sealed file: SHA-256 by file name, its own over all its other fields
+
+
+def write_json(path: Path, content: dict[str, Any]) -> Path:
+    """Writes a JSON object with the schema's number.
+
+    Raises:
+        SpeechbenchError: If it holds a NaN or an infinity.
+    """
+    return replace(path, dump({"schema": SCHEMA, **content}, str(path), indent=1) + "\n")
+
+
+def dump(content: dict[str, Any], what: str, indent: int | None = None) -> str:
+    """JSON of finite numbers; `what` it is of names it in the error.
+
+    Raises:
+        SpeechbenchError: If it holds a NaN or an infinity.
+    """
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=indent)
+    except ValueError as error:
+        raise SpeechbenchError(f"{what} holds a NaN or an infinity, which no score may be: {error}") from None
+
+
+def replace(path: Path, text: str) -> Path:
+    """Writes a whole file or none: a reader never sees half of it, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what a killed process has left half written; only for who holds the folder."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object of this schema.
+
+    Raises:
+        SpeechbenchError: If it is missing, broken or of another schema.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpeechbenchError(f"{path} is missing: name a run folder, or {MOVE_OR_REMOVE}") from None
+    except ValueError as error:
+        raise broken(path, error) from None
+    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+        raise SpeechbenchError(f"{path} is broken: it has no schema number; {MOVE_OR_REMOVE}")
+    if content["schema"] > SCHEMA:
+        raise SpeechbenchError(f"{path} has schema {content['schema']}, newer than {SCHEMA}: upgrade speechbench")
+    if content["schema"] < SCHEMA:
+        raise SpeechbenchError(f"{path} has schema {content['schema']}, older than {SCHEMA}: {MOVE_OR_REMOVE}")
+    return content
+
+
+def broken(path: Path, error: Exception, line: int = 0) -> SpeechbenchError:
+    """What is wrong with a file that could not be understood."""
+    what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+    return SpeechbenchError(f"{path}{f' line {line}' if line else ''} is broken: {what}; {MOVE_OR_REMOVE}")
+
+
+def sealed(path: Path, content: dict[str, Any], others: tuple[str, ...]) -> dict[str, Any]:
+    """The content of a file with the hashes that tell whether it, or one of the others beside it, was changed.
+
+    Args:
+        path: Where it is going to be written.
+        content: All of its fields.
+        others: Names of files in the same folder; those that are not there are left out.
+    """
+    hashes = {name: _hash(path.with_name(name).read_bytes()) for name in others if path.with_name(name).exists()}
+    return {**content, SEAL: {**hashes, path.name: _hash_of(content)}}
+
+
+def check_seal(path: Path, content: dict[str, Any], name: str) -> None:
+    """Refuses a sealed file, or one that it seals, which was changed since.
+
+    Args:
+        path: The sealed file.
+        content: What was read from it.
+        name: Of the file in question, in the same folder; `path.name` for itself.
+
+    Raises:
+        SpeechbenchError: If its hash is not the one in the seal.
+    """
+    seal = content.get(SEAL)
+    expected = seal.get(name) if isinstance(seal, dict) else None
+    file = path.with_name(name)
+    found: str | None = None
+    if name == path.name:
+        found = _hash_of({key: value for key, value in content.items() if key not in (SEAL, "schema")})
+    elif file.exists():
+        found = _hash(file.read_bytes())
+    if found != expected:
+        state = "was changed or cut" if found else "is missing"
+        raise SpeechbenchError(f"{file} {state} since the run was finished: {MOVE_OR_REMOVE}")
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _hash_of(content: dict[str, Any]) -> str:
+    return _hash(json.dumps(content, sort_keys=True).encode())

@@ -1,0 +1,91 @@
+"""From what a user sets to a trainer's configuration, each value of the type that its field has."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from speechbench.errors import UsageError
+from speechbench.trainers.base import TrainConfig, TrainResult
+
+_OURS = frozenset({"output_dir", "progress", "seed"})  # fields that the ablation sets for each run
+
+
+def configure(
+    name: str, function: Callable[..., TrainResult], settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> TrainConfig:
+    """Makes the configuration of a trainer; folder, seed and progress are each run's own.
+
+    Args:
+        name: The trainer's, for messages.
+        function: The trainer; the annotation of its parameter `config` says which dataclass it takes.
+        settings: What the user set, by field.
+        defaults: What stands where the user set nothing.
+
+    Raises:
+        UsageError: If the trainer declares no configuration, has no such field, or a value is wrong.
+    """
+    kind = _kind(name, function)
+    types_of = typing.get_type_hints(kind)
+    known = sorted({field.name for field in dataclasses.fields(kind)} - _OURS)
+    values = dict(defaults)
+    for key, value in settings.items():
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+            raise UsageError(f"configuration of {name}: there is no {key!r}; {hint}")
+        values[key] = _typed(value, types_of[key], f"configuration of {name}: {key}={value!r}")
+    try:
+        return kind(output_dir=Path(), **values)
+    except UsageError as error:
+        raise UsageError(f"configuration of {name}: {error}") from None
+
+
+def _kind(name: str, function: Callable[..., TrainResult]) -> type[TrainConfig]:
+    try:
+        kind = typing.get_type_hints(function).get("config")
+    except (NameError, TypeError) as error:
+        raise UsageError(f"trainer {name}: its annotations cannot be read: {error}") from None
+    if not (isinstance(kind, type) and issubclass(kind, TrainConfig) and dataclasses.is_dataclass(kind)):
+        raise UsageError(
+            f"trainer {name}: its parameter `config` must be annotated with a dataclass that extends "
+            "speechbench.trainers.base.TrainConfig"
+        )
+    return kind
+
+
+def _typed(value: Any, wanted: Any, what: str) -> Any:
+    """The value as its field's type; YAML reads `1e-5` as a text, and `8.0` is as good as 8."""
+    options = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if option is bool and isinstance(value, bool):
+            return value
+        if option in (int, float) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                continue
+            if option is float and not math.isnan(number):
+                return number
+            if option is int and number.is_integer():
+                return int(number)
+        if option is str and isinstance(value, str):
+            return value
+    if not set(options) & {bool, int, float, str}:
+        return value  # a type of the user's own
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
+    raise UsageError(f"{what} should be {' or '.join(names[o] for o in options if o in names)}")
+
+
+def described(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as it is hashed and written: without folder, seed, and what does not change the outcome."""
+    left_out = _OURS | {"save_steps"}
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in left_out}

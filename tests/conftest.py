@@ -1,0 +1,28 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def few_manifest(tmp_path: Path) -> Path:
+    """Noise with references, four examples of each split; the first of the test split has no transcript."""
+    lines = []
+    for split in ("train", "validation", "test"):
+        for number in range(4):
+            name = f"{split}{number}.wav"
+            noise = np.random.default_rng(number).standard_normal(8000) * 0.1
+            soundfile.write(tmp_path / name, noise, 16000)
+            line = {"audio": name, "references": ["drei sieben"], "target_language": "de", "split": split}
+            if (split, number) != ("test", 0):
+                line["source"] = "three seven"
+            lines.append(line)
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
