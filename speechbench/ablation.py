@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from speechbench.health import health
 from speechbench.leaderboard import Board, leaderboard
 from speechbench.locks import held, holder
 from speechbench.models.loading import load_model
-from speechbench.planning import Plan, input_of, plan
+from speechbench.planning import DEFAULT_TRAINERS, Plan, input_of, plan
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
 from speechbench.registry import TRAINERS
@@ -47,25 +47,43 @@ class Training:
     model_folder: Path
 
 
-def ablate(rewards: Sequence[str], *, progress: Progress | None = None, **grid: Any) -> Board:
+def ablate(
+    rewards: Sequence[str] = (),
+    trainers: Sequence[str] = DEFAULT_TRAINERS,
+    benchmark: str = "covost2-mini",
+    model: str = "tiny",
+    seeds: Sequence[int] = (0,),
+    controls: bool = False,
+    steps: int | None = None,
+    limit: int | None = None,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    out: Path | str = "runs",
+    progress: Progress | None = None,
+) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
-    Args:
-        rewards: As for `plan`.
-        progress: Told of what goes on.
-        **grid: As for `plan`.
+    What the arguments mean and which errors they raise: `speechbench.planning.plan`.
 
     Returns:
         The leaderboard of this grid's runs.
     """
     progress = progress or Progress()
-    planned = plan(rewards, progress=progress, **grid)
+    planned = plan(rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress)
     run_all(planned, progress)
     return board_of(planned)
 
 
 def train(
-    trainer: str, reward: str | None = None, *, seed: int = 0, progress: Progress | None = None, **grid: Any
+    trainer: str,
+    reward: str | None = None,
+    benchmark: str = "covost2-mini",
+    model: str = "tiny",
+    seed: int = 0,
+    steps: int | None = None,
+    limit: int | None = None,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    out: Path | str = "runs",
+    progress: Progress | None = None,
 ) -> Training:
     """Does one training and its evaluation, and the base model's, if they are not there yet.
 
@@ -73,11 +91,12 @@ def train(
         trainer: As one of `plan`'s.
         reward: Spec; `None` for a trainer that takes none.
         seed: Of training.
-        progress: Told of what goes on.
-        **grid: As for `plan`.
+
+    The others are `speechbench.planning.plan`'s, and so are the errors.
     """
     progress = progress or Progress()
-    planned = plan([] if reward is None else [reward], [trainer], seeds=[seed], progress=progress, **grid)
+    rewards = [] if reward is None else [reward]
+    planned = plan(rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress)
     run_all(planned, progress)
     return Training(board_of(planned), model_folder(planned.runs[-1]))
 

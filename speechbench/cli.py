@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ def train(
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)
-        trained = ablation.train(trainer, *reward, seed=seed, **grid)
+        trained = ablation.train(trainer, reward[0] if reward else None, seed=seed, **grid)
     printing.boards([trained.board], as_json)
     if not as_json:
         console.print(f"Trained model: {trained.model_folder}", soft_wrap=True)
@@ -238,7 +239,9 @@ def _work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
                 yield console, progress
     except KeyboardInterrupt:
         click.echo("\nStopped. Finished runs and checkpoints are kept: the same command goes on from there.", err=True)
-        sys.exit(1)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds
 
 
 def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:

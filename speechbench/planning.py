@@ -57,7 +57,7 @@ class Plan:
 
 
 def plan(
-    rewards: Sequence[str],
+    rewards: Sequence[str] = (),
     trainers: Sequence[str] = DEFAULT_TRAINERS,
     benchmark: str = "covost2-mini",
     model: str = "tiny",

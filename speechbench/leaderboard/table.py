@@ -123,11 +123,13 @@ class Board:
         return to_markdown(self)
 
 
-def leaderboard(out: Path | str, resamples: int = RESAMPLES, only: Collection[str] | None = None) -> list[Board]:
+def leaderboard(
+    folder: Path | str = "runs", resamples: int = RESAMPLES, only: Collection[str] | None = None
+) -> list[Board]:
     """Reads run folders and computes what they amount to.
 
     Args:
-        out: A folder of ablations, one ablation's folder, or one run's.
+        folder: Of ablations, one ablation's, or one run's.
         resamples: B of the bootstrap.
         only: Ids of the runs that count; `None` for all.
 
@@ -137,7 +139,7 @@ def leaderboard(out: Path | str, resamples: int = RESAMPLES, only: Collection[st
     Raises:
         SpeechbenchError: If there are no runs, one cannot be read, or two of a board do not compare.
     """
-    return [board(group, resamples) for group in groups(out, only)]
+    return [board(group, resamples) for group in groups(folder, only)]
 
 
 def board(group: Group, resamples: int = RESAMPLES) -> Board:

@@ -9,79 +9,36 @@ number of tokens of the whole window on all processes.
 from __future__ import annotations
 
 import json
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import SpeechbenchError
+from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
-from speechbench.progress import Progress
-from speechbench.trainers.checkpoints import COMPLETE, last_complete, truncate_log
+from speechbench.rewards.base import Reward
+from speechbench.trainers.checkpoints import (
+    COMPLETE,
+    keep_only,
+    last_complete,
+    mark_complete,
+    step_of,
+    truncate_log,
+    write_folder,
+    writing,
+)
+from speechbench.trainers.config import TrainConfig, TrainResult
+from speechbench.trainers.watch import Watch
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What every trainer can be told; names are those of `transformers.TrainingArguments` where those exist.
-
-    Attributes:
-        output_dir: Folder of the run; checkpoints and the log are written there, and training goes on from
-            the last checkpoint found there.
-        max_steps: Optimizer steps.
-        learning_rate: Peak of AdamW's, after the warm-up.
-        per_device_train_batch_size: Examples per forward pass.
-        gradient_accumulation_steps: Forward passes per optimizer step.
-        warmup_ratio: Share of the steps over which the learning rate rises.
-        lr_scheduler_type: As transformers names them.
-        weight_decay: AdamW's.
-        max_grad_norm: Gradients are clipped to this norm.
-        max_completion_length: Longest completion in tokens, the end token included; an ablation
-            takes the benchmark's where none is set.
-        save_steps: Steps between checkpoints.
-        seed: Of the order of examples and of sampling.
-        limit: Learn from the first so many training examples only; `None` for all.
-        progress: Told of each step and of what a person should know; no part of a run's identity.
-    """
-
-    uses_reward: ClassVar[bool] = True
-
-    output_dir: Path
-    max_steps: int = 50
-    learning_rate: float = 2e-4
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    warmup_ratio: float = 0.05
-    lr_scheduler_type: str = "linear"
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    max_completion_length: int = 200
-    save_steps: int = 20
-    seed: int = 0
-    limit: int | None = None
-    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training left behind.
-
-    Attributes:
-        model_folder: The trained model, as `SpeechModel.save` wrote it.
-        steps: Optimizer steps taken, those before a resumption included.
-        seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
-        warnings: What a person should know of how it went, each one sentence with the remedy.
-    """
-
-    model_folder: Path
-    steps: int
-    seconds: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
+__all__ = ["Rollout", "SpeechTrainer", "TrainConfig", "TrainResult"]
 
 
 class Rollout(Protocol):
@@ -96,7 +53,13 @@ R = TypeVar("R", bound=Rollout)
 
 
 class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
-    """transformers' Trainer over examples and rollouts."""
+    """transformers' Trainer over examples and rollouts.
+
+    Attributes:
+        reward: What is trained on; set before `__init__` where there is one, so that its health is watched.
+    """
+
+    reward: Reward | None = None
 
     def __init__(self, model: SpeechModel, benchmark: Benchmark, config: TrainConfig) -> None:
         self.config = config
@@ -104,6 +67,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self.seconds: dict[str, float] = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
         self._logged: dict[str, list[float]] = {}
         self._window_ready = 0.0
+        self._stop = Stop()
+        self.watch = Watch(self.subject, config, self.reward)
         examples = benchmark.load("train", config.limit)
         if not examples:
             raise SpeechbenchError(f"benchmark {benchmark.name}: its training split is empty")
@@ -120,10 +85,10 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
                 weight_decay=config.weight_decay,
                 max_grad_norm=config.max_grad_norm,
                 save_steps=config.save_steps,
-                save_total_limit=2,
                 seed=config.seed,
                 data_seed=config.seed,
                 logging_steps=1,
+                logging_nan_inf_filter=False,  # it would log a mean in place of a NaN
                 report_to=[],
                 disable_tqdm=True,
                 remove_unused_columns=False,
@@ -137,7 +102,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         )
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Clock(self))
+        self.add_callback(_Steps(self))
 
     @abstractmethod
     def roll_out(self, examples: list[Example]) -> R:
@@ -146,6 +111,17 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     @abstractmethod
     def loss(self, model: torch.nn.Module, rollout: R, tokens: torch.Tensor) -> torch.Tensor:
         """The loss of one rollout, summed over its tokens and divided by `tokens`, those of the whole window."""
+
+    @property
+    def subject(self) -> str:
+        """What trains on what, as sentences begin: "mixed-grpo on reward BLEU" in a `MixedGrpoTrainer`."""
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Trainer")).lower()
+        return name if self.reward is None else f"{name} on reward {self.reward.display}"
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether a checkpoint of the present step holds all that is needed to go on."""
+        return True
 
     def roll_out_window(self, batches: list[list[Example]]) -> list[R]:
         """The rollouts of an accumulation window."""
@@ -156,9 +132,12 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         for name, value in values.items():
             self._logged.setdefault(name, []).append(float(value))
 
-    def timed(self, kind: str) -> _Timer:
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
         """A context that adds its wall time to `seconds[kind]`."""
-        return _Timer(self.seconds, kind)
+        start = time.perf_counter()
+        yield
+        self.seconds[kind] += time.perf_counter() - start
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Fetches an accumulation window and makes its rollouts, now that all of its tokens can be counted."""
@@ -175,22 +154,46 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     ) -> torch.Tensor:
         """The subclass' loss; times the processes, whose gradients the wrapper averages."""
         loss: torch.Tensor = self.loss(model, inputs["rollout"], num_items_in_batch) * self.accelerator.num_processes
+        self.require_finite("loss", loss)
         return loss
+
+    def require_finite(self, what: str, value: torch.Tensor) -> None:
+        """Stops the training at a NaN or an infinity, before the optimizer puts it into the weights.
+
+        Raises:
+            SpeechbenchError: With the step and the remedy.
+        """
+        if not torch.isfinite(value):
+            raise SpeechbenchError(
+                f"{self.subject}: the {what} of step {self.state.global_step + 1} is {value.item()}, so training "
+                f"stopped: lower learning_rate (now {self.config.learning_rate:g}) or max_grad_norm (now "
+                f"{self.config.max_grad_norm:g}) in --config"
+            )
 
     def step_learned(self) -> None:
         """Called when an optimizer step is done."""
         self.seconds["learning"] += time.perf_counter() - self._window_ready
 
+    def is_to_stop(self) -> bool:
+        """Whether someone asked to stop, and this is a place to do so."""
+        return self._stop.asked and self.can_stop
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Writes one line a step to train.jsonl and reports it."""
+        """Writes one line a step to train.jsonl, reports it, and tells what is wrong with it."""
         if "loss" not in logs:
             return  # the Trainer's own summary at the end
         means = {name: sum(values) / len(values) for name, values in self._logged.items()}
         self._logged.clear()
-        line = {"step": self.state.global_step, **logs, **means, "seconds": dict(self.seconds)}
-        with (self.config.output_dir / "train.jsonl").open("a") as stream:
+        line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": dict(self.seconds)}
+        warnings = self.watch.hear(line)
+        if warnings:
+            line["warnings"] = warnings
+        path = self.config.output_dir / "train.jsonl"
+        with writing(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self.config.progress.step({**logs, **means, "step": self.state.global_step, "steps": self.config.max_steps})
+        for warning in warnings:
+            self.config.progress.tell(warning)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self.speech_model.save(Path(output_dir or self.args.output_dir))
@@ -199,42 +202,55 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self.speech_model.load_weights(Path(resume_from_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps(self.seconds))
+        folder = Path(self.args.output_dir)
+        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        with writing(checkpoint, checkpoint):
+            super()._save_checkpoint(model, trial)
+            mark_complete(checkpoint, self.seconds)
+        keep_only(folder, checkpoint)
 
     def run(self) -> TrainResult:
-        """Trains, going on from the last complete checkpoint where there is one."""
-        checkpoint = last_complete(Path(self.args.output_dir))
-        step = 0
+        """Trains, going on from the last complete checkpoint where there is one.
+
+        Raises:
+            KeyboardInterrupt: If SIGINT or SIGTERM came: after the present step, whose checkpoint is then there,
+                or at the second of them at once.
+            SpeechbenchError: If the loss or a gradient is not finite, or a checkpoint cannot be written.
+        """
+        folder = Path(self.args.output_dir)
+        checkpoint = last_complete(folder)
+        step = 0 if checkpoint is None else step_of(checkpoint)
         if checkpoint is not None:
-            step = int(checkpoint.name.rpartition("-")[2])
             self.seconds.update(json.loads((checkpoint / COMPLETE).read_text()))
+        keep_only(folder, checkpoint)
         self.config.output_dir.mkdir(parents=True, exist_ok=True)
-        truncate_log(self.config.output_dir / "train.jsonl", step)
+        self.watch.hear_again(truncate_log(self.config.output_dir / "train.jsonl", step))
         if step < self.config.max_steps:
-            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with graceful_stop(self.config.progress.tell) as self._stop:
+                self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            if self._stop.asked:
+                raise KeyboardInterrupt
         else:
             self._load_from_checkpoint(str(checkpoint))
-        folder = Path(self.args.output_dir) / "final"
-        self.speech_model.save(folder)
-        return TrainResult(folder, self.config.max_steps, dict(self.seconds))
+        write_folder(folder / "final", self.speech_model.save)
+        return TrainResult(folder / "final", self.config.max_steps, dict(self.seconds), self.watch.warnings)
 
 
-class _Timer:
-    def __init__(self, seconds: dict[str, float], kind: str) -> None:
-        self.seconds, self.kind = seconds, kind
+class _Steps(TrainerCallback):  # type: ignore[misc]
+    """Where our work meets the steps of transformers' loop."""
 
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self.kind] += time.perf_counter() - self.start
-
-
-class _Clock(TrainerCallback):  # type: ignore[misc]
     def __init__(self, trainer: SpeechTrainer[Any]) -> None:
         self.trainer = trainer
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        gradients = [p.grad for p in self.trainer.speech_model.parameters() if p.grad is not None]
+        self.trainer.require_finite("gradient norm", torch.nn.utils.get_total_norm(gradients))
+
+    def on_step_end(self, _: Any, __: Any, control: TrainerControl, **___: Any) -> None:
         self.trainer.step_learned()
+        if self.trainer.is_to_stop():
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, _: Any, __: Any, control: TrainerControl, **___: Any) -> None:
+        if self.trainer.is_to_stop():  # asked while the checkpoint was written
+            control.should_training_stop = True

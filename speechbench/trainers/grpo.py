@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError
 from speechbench.models.base import Completions, Prompts, Sampling, SpeechModel
 from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.measure import checked_scores
+from speechbench.rewards.measure import checked_scores, prepare
 from speechbench.seeds import derive
 from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
 
@@ -31,6 +31,9 @@ class GrpoConfig(TrainConfig):
         epsilon: The ratio is clipped to [1 − epsilon, 1 + epsilon]. With one update per batch of samples, as
             here, the ratio is 1 and nothing is clipped; it acts from the second update of `num_iterations` on.
         num_iterations: Optimizer steps taken on each batch of samples.
+
+    Raises:
+        UsageError: If a value makes no sense.
     """
 
     num_generations: int = 8
@@ -38,6 +41,19 @@ class GrpoConfig(TrainConfig):
     beta: float = 0.02
     epsilon: float = 0.2
     num_iterations: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.num_generations >= 2, "num_generations", "a group needs at least 2 members to compare")
+        self.require_positive("temperature", "as 1.0")
+        self.require_not_negative("beta", "as 0.02")
+        self.require_positive("epsilon", "as 0.2")
+        self.require(self.num_iterations >= 1, "num_iterations", "give 1 or more")
+        self.require(
+            self.save_steps % self.num_iterations == 0,
+            "save_steps",
+            f"samples are not kept in checkpoints, so give a multiple of num_iterations={self.num_iterations}",
+        )
 
 
 @dataclass(frozen=True)
@@ -130,15 +146,19 @@ class GrpoTrainer(SpeechTrainer[Group]):
     """Samples a group per prompt, scores it, and follows the policy gradient."""
 
     config: GrpoConfig
+    reward: Reward
 
     def __init__(self, model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> None:
-        if config.num_generations < 2:
-            raise UsageError(f"num_generations={config.num_generations}: a group needs at least 2 members to compare")
-        if config.save_steps % config.num_iterations:
-            raise UsageError("save_steps must be a multiple of num_iterations: samples are not kept in checkpoints")
         self.reward = reward
+        self._samples: list[Group] = []
         self.before_training = model.frozen_copy()
         super().__init__(model, benchmark, config)
+        prepare(reward, self.train_dataset)
+
+    @property
+    def can_stop(self) -> bool:
+        """Only where fresh samples come next: they are not kept in checkpoints."""
+        return int(self.state.global_step) % self.config.num_iterations == 0
 
     @property
     def samples_per_prompt(self) -> int:
@@ -158,29 +178,43 @@ class GrpoTrainer(SpeechTrainer[Group]):
         with self.timed("sampling"):
             completions, off_policy_PG = self.complete(self.speech_model.embed(examples), examples)
             texts = self.speech_model.texts_of(completions)
+        written_PGT = None  # log-probabilities as the policy wrote them
+        if self.config.num_iterations > 1 or "logprobs" in self.reward.needs:
+            with self.timed("learning"):
+                written_PGT, _ = self.speech_model(examples, completions, self.config.temperature)
         with self.timed("scoring"):
-            rewards_PG = self.score(texts, examples).to(off_policy_PG.device)
+            logprobs_PG = None if written_PGT is None else _token_mean(written_PGT, completions.mask)
+            rewards_PG = self.score(texts, examples, logprobs_PG).to(off_policy_PG.device)
         self._watch(rewards_PG, texts, completions, off_policy_PG)
         advantages_PG = group_advantages(rewards_PG)
         unscored_PG = advantages_PG.isnan()
         completions = Completions(completions.tokens, completions.mask & ~unscored_PG[..., None], completions.finished)
         with self.timed("learning"):
             reference_PGT, _ = self.before_training(examples, completions, self.config.temperature)
-            old_PGT = None
-            if self.config.num_iterations > 1:
-                old_PGT, _ = self.speech_model(examples, completions, self.config.temperature)
+        old_PGT = None
+        if written_PGT is not None and self.config.num_iterations > 1:
+            old_PGT = written_PGT.masked_fill(~completions.mask, 0.0)
         return Group(
             examples, completions, advantages_PG.nan_to_num().float(), off_policy_PG, reference_PGT, old_PGT
         )  # fmt: skip
 
-    def score(self, texts: list[list[str]], examples: list[Example]) -> torch.Tensor:
-        """Rewards on unit scale, NaN where the reward does not apply; float64 [prompt, member]."""
+    def score(
+        self, texts: list[list[str]], examples: list[Example], logprobs_PG: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Rewards on unit scale, NaN where the reward does not apply; float64 [prompt, member].
+
+        Args:
+            texts: The hypotheses of each prompt's group.
+            examples: The prompts.
+            logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
+        """
         step, seed = self.state.global_step, self.config.seed
         members = [(e, m) for e, group in zip(examples, texts, strict=True) for m in range(len(group))]
         batch = Batch(
             hypotheses=[text for group in texts for text in group],
             examples=[e for e, _ in members],
             seeds=[derive(seed, step, e.id, m, "reward") for e, m in members],
+            logprobs=None if logprobs_PG is None else logprobs_PG.flatten().tolist(),
         )
         scores = checked_scores(self.reward, batch)
         flat = torch.tensor([float("nan") if s is None else s for s in scores], dtype=torch.float64)
@@ -189,9 +223,11 @@ class GrpoTrainer(SpeechTrainer[Group]):
     def _watch(
         self, rewards_PG: torch.Tensor, texts: list[list[str]], completions: Completions, off_policy_PG: torch.Tensor
     ) -> None:
-        on = rewards_PG[~off_policy_PG & ~rewards_PG.isnan()]
+        own_PG = ~off_policy_PG
+        on = rewards_PG[own_PG & ~rewards_PG.isnan()]
         if len(on) == 0:
             raise SpeechbenchError(f"reward {self.reward.display} applies to none of the {rewards_PG.numel()} samples")
+        is_empty_PG = torch.tensor([[not text for text in group] for group in texts], device=own_PG.device)
         spread_P = rewards_PG.nan_to_num(-torch.inf).amax(-1) - rewards_PG.nan_to_num(torch.inf).amin(-1)
         self.note(
             reward=on.mean().item(),
@@ -199,12 +235,16 @@ class GrpoTrainer(SpeechTrainer[Group]):
             zero_variance_groups=(~(spread_P > 0)).double().mean().item(),
             distinct=sum(len(set(group)) / len(group) for group in texts) / len(texts),
             completion_length=completions.mask.sum(-1).float().mean().item(),
-            truncated=(~completions.finished).float().mean().item(),
+            truncated=(~completions.finished)[own_PG].float().mean().item(),
+            empty=is_empty_PG[own_PG].float().mean().item(),
         )
 
     def roll_out_window(self, batches: list[list[Example]]) -> list[Group]:
-        """Fresh samples at every `num_iterations`-th step; the same ones again between them."""
-        if self.state.global_step % self.config.num_iterations == 0:
+        """Fresh samples at every `num_iterations`-th step; the same ones again between them.
+
+        Fresh ones too where a window is not as large as the one before it, as at the end of an epoch.
+        """
+        if self.state.global_step % self.config.num_iterations == 0 or len(self._samples) != len(batches):
             self._samples = super().roll_out_window(batches)
         return self._samples
 
@@ -219,6 +259,11 @@ class GrpoTrainer(SpeechTrainer[Group]):
         mean_entropy = entropy_PGT.sum() / rollout.completions.mask.sum().clamp(min=1)
         self.note(kl=terms.kl.item(), clip_share=terms.clip_share.item(), entropy=mean_entropy.item())
         return terms.loss
+
+
+def _token_mean(values_PGT: torch.Tensor, mask_PGT: torch.Tensor) -> torch.Tensor:
+    """Mean over each completion's tokens of what is 0 at padding; float64 [prompt, member]."""
+    return values_PGT.double().sum(-1) / mask_PGT.sum(-1).clamp(min=1)
 
 
 def train(model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> TrainResult:

@@ -30,6 +30,8 @@ class MixedGrpoTrainer(GrpoTrainer):
         """Samples, with the tokenised reference as the last member."""
         sampled, off_policy_PG = super().complete(prompts, examples)
         references = self.speech_model.completions_of([[e.references[0]] for e in examples])
+        is_overlong_P1 = references.mask.sum(-1) > self.config.max_completion_length
+        self.note(overlong_references=is_overlong_P1.float().mean().item())
         longest = max(sampled.tokens.shape[-1], references.tokens.shape[-1])
         end = self.speech_model.end_token
 

@@ -41,9 +41,11 @@ class SftTrainer(SpeechTrainer[References]):
     def loss(self, model: torch.nn.Module, rollout: References, tokens: torch.Tensor) -> torch.Tensor:
         """−Σ log π(reference) / tokens."""
         logprobs_P1T, entropy_P1T = model(rollout.examples, rollout.completions)
+        lengths_P1 = rollout.completions.mask.sum(-1)
         self.note(
             entropy=entropy_P1T.sum().item() / int(rollout.completions.mask.sum()),
-            completion_length=rollout.completions.mask.sum(-1).float().mean().item(),
+            completion_length=lengths_P1.float().mean().item(),
+            overlong_references=(lengths_P1 > self.config.max_completion_length).float().mean().item(),
         )
         loss: torch.Tensor = -logprobs_P1T.sum() / tokens
         return loss

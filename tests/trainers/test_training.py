@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from speechbench.benchmarks.base import Benchmark
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.errors import SpeechbenchError
+from speechbench.models.base import Completions
 from speechbench.models.tiny import Tiny
 from speechbench.progress import Progress
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.trainers import grpo, mixed_grpo, sft
-from speechbench.trainers.grpo import GrpoConfig
+from speechbench.trainers.grpo import GrpoConfig, GrpoTrainer
 from speechbench.trainers.mixed_grpo import MixedGrpoConfig, MixedGrpoTrainer
 from speechbench.trainers.sft import SftConfig, SftTrainer
 
@@ -142,9 +143,54 @@ def test_a_failing_reward_stops_the_run_and_is_named(few: Benchmark, tmp_path: P
         grpo.train(Tiny(), few, reward, small(tmp_path))
 
 
-def test_a_group_of_one_is_refused(few: Benchmark, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="at least 2"):
-        grpo.train(Tiny(), few, load_reward("bleu", few), small(tmp_path, num_generations=1))
+class Hears(Reward):
+    """Keeps what it was given."""
+
+    display = "hears"
+    needs = frozenset({"logprobs"})
+
+    def __init__(self) -> None:
+        self.prepared: list[Sequence[Example]] = []
+        self.batches: list[Batch] = []
+
+    def prepare(self, examples: Sequence[Example]) -> None:
+        self.prepared.append(examples)
+
+    def score(self, batch: Batch) -> list[float | None]:
+        self.batches.append(batch)
+        return [None if i == 1 else float(len(h)) for i, h in enumerate(batch.hypotheses)]
+
+
+@pytest.mark.parametrize("kind", [(GrpoTrainer, GrpoConfig), (MixedGrpoTrainer, MixedGrpoConfig)])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_reward_meets_all_examples_first_and_the_log_probabilities_that_it_needs(
+    few: Benchmark, tmp_path: Path, kind: tuple[type[GrpoTrainer], type[GrpoConfig]], iterations: int
+) -> None:
+    model, reward = Tiny(), Hears()
+    config = kind[1](
+        output_dir=tmp_path, max_completion_length=12, num_generations=3, temperature=0.7, num_iterations=iterations
+    )
+    trainer = kind[0](model, few, reward, config)
+    assert [[e.id for e in examples] for examples in reward.prepared] == [[e.id for e in few.load("train")]]
+    examples = few.load("train", 2)
+    group = trainer.roll_out(examples)
+    assert (group.old_PGT is None) == (iterations == 1)
+    (batch,) = reward.batches
+    assert batch.logprobs is not None
+    texts = trainer.speech_model.texts_of(group.completions)
+    for p, example in enumerate(examples):  # one by one, so that nothing can be mixed up
+        for g in range(3):
+            if (p, g) == (0, 1):
+                continue  # left out by the reward, and so of the completions
+            row = Completions(
+                group.completions.tokens[p : p + 1, g : g + 1], group.completions.mask[p : p + 1, g : g + 1],
+                group.completions.finished[p : p + 1, g : g + 1],
+            )  # fmt: skip
+            with torch.no_grad():
+                logprobs = model.logprobs(model.embed([example]), row, 0.7)
+            mean = logprobs.sum().item() / int(row.mask.sum())
+            assert batch.hypotheses[3 * p + g] == texts[p][g]
+            assert batch.logprobs[3 * p + g] == pytest.approx(mean, rel=1e-4, abs=1e-5)
 
 
 def test_several_iterations_use_the_same_samples_and_clip(few: Benchmark, tmp_path: Path) -> None:

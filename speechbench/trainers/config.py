@@ -1,0 +1,114 @@
+"""What a training is told, and what it leaves behind."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from speechbench.errors import UsageError
+from speechbench.progress import Progress
+
+SCHEDULERS = (
+    "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "inverse_sqrt", "linear", "polynomial",
+)  # fmt: skip
+"""Schedules of transformers that need nothing but the warm-up and the number of steps."""
+_SEEDS = 2**32  # what numpy's global generator takes, which transformers seeds too
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every trainer can be told; names are those of `transformers.TrainingArguments` where those exist.
+
+    Attributes:
+        output_dir: Folder of the run; checkpoints and the log are written there, and training goes on from
+            the last checkpoint found there.
+        max_steps: Optimizer steps.
+        learning_rate: Peak of AdamW's, after the warm-up.
+        per_device_train_batch_size: Examples per forward pass.
+        gradient_accumulation_steps: Forward passes per optimizer step.
+        warmup_ratio: Share of the steps over which the learning rate rises.
+        lr_scheduler_type: As transformers names them; one of `SCHEDULERS`.
+        weight_decay: AdamW's.
+        max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
+        max_completion_length: Longest completion in tokens, the end token included; an ablation
+            takes the benchmark's where none is set.
+        save_steps: Steps between checkpoints.
+        seed: Of the order of examples and of sampling; from 0 to 2^32 − 1.
+        limit: Learn from the first so many training examples only; `None` for all.
+        progress: Told of each step and of what a person should know; no part of a run's identity.
+
+    Raises:
+        UsageError: If a value makes no sense; the message names the field, the value and the fix.
+    """
+
+    uses_reward: ClassVar[bool] = True
+
+    output_dir: Path
+    max_steps: int = 50
+    learning_rate: float = 2e-4
+    per_device_train_batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    warmup_ratio: float = 0.05
+    lr_scheduler_type: str = "linear"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_completion_length: int = 200
+    save_steps: int = 20
+    seed: int = 0
+    limit: int | None = None
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.require(self.max_steps >= 1, "max_steps", "training takes at least one step")
+        self.require_positive("learning_rate", "as 1e-5")
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "save_steps"):
+            self.require(getattr(self, name) >= 1, name, "give 1 or more")
+        self.require(0 <= self.warmup_ratio <= 1, "warmup_ratio", "it is a share of the steps: give 0 to 1, as 0.05")
+        self.require_not_negative("weight_decay", "0 for none")
+        self.require_not_negative("max_grad_norm", "0 for no clipping")
+        self.require(self.max_completion_length >= 1, "max_completion_length", "a completion has at least one token")
+        self.require(0 <= self.seed < _SEEDS, "seed", f"give a whole number from 0 to {_SEEDS - 1}")
+        self.require(self.limit is None or self.limit >= 1, "limit", "give 1 or more, or leave it out for all examples")
+        nearest = difflib.get_close_matches(str(self.lr_scheduler_type), SCHEDULERS, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(SCHEDULERS)}"
+        self.require(self.lr_scheduler_type in SCHEDULERS, "lr_scheduler_type", hint)
+
+    def require(self, holds: bool, name: str, fix: str) -> None:
+        """Refuses the value of a field unless something holds of it; for `__post_init__`, here and in subclasses.
+
+        Raises:
+            UsageError: With the field's name, its value and the fix.
+        """
+        if not holds:
+            raise UsageError(f"{name}={getattr(self, name)!r}: {fix}")
+
+    def require_positive(self, name: str, example: str) -> None:
+        """Refuses a field that is not a finite number above 0."""
+        value = getattr(self, name)
+        self.require(math.isfinite(value) and value > 0, name, f"give a number above 0, {example}")
+
+    def require_not_negative(self, name: str, example: str) -> None:
+        """Refuses a field that is not a finite number of 0 or more."""
+        value = getattr(self, name)
+        self.require(math.isfinite(value) and value >= 0, name, f"give 0 or more, {example}")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left behind.
+
+    Attributes:
+        model_folder: The trained model, as `SpeechModel.save` wrote it.
+        steps: Optimizer steps taken, those before a resumption included.
+        seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
+        warnings: What a person should know of how it went, each one sentence with the remedy.
+    """
+
+    model_folder: Path
+    steps: int
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,76 @@
+"""What makes no sense is refused when the configuration is made, with field, value and fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import get_scheduler
+from transformers.trainer_utils import SchedulerType
+
+from speechbench.errors import UsageError
+from speechbench.trainers.config import SCHEDULERS, TrainConfig
+from speechbench.trainers.grpo import GrpoConfig
+from speechbench.trainers.mixed_grpo import MixedGrpoConfig
+from speechbench.trainers.sft import SftConfig
+
+NAN, INFINITY = float("nan"), float("inf")
+OF_ALL = [
+    ("max_steps", 0), ("learning_rate", 0.0), ("learning_rate", -1e-5), ("learning_rate", NAN),
+    ("learning_rate", INFINITY), ("per_device_train_batch_size", 0), ("gradient_accumulation_steps", 0),
+    ("warmup_ratio", -0.1), ("warmup_ratio", 1.5), ("warmup_ratio", NAN), ("weight_decay", -0.1),
+    ("max_grad_norm", -1.0), ("max_completion_length", 0), ("save_steps", 0), ("seed", -1), ("seed", 2**32),
+    ("limit", 0),
+]  # fmt: skip
+OF_GRPO = [
+    ("num_generations", 1), ("temperature", 0.0), ("temperature", NAN), ("beta", -0.02), ("beta", INFINITY),
+    ("epsilon", 0.0), ("num_iterations", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [SftConfig, GrpoConfig, MixedGrpoConfig])
+@pytest.mark.parametrize(("name", "value"), OF_ALL)
+def test_every_trainer_refuses(kind: type[TrainConfig], name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"^{name}={value!r}: ".replace("+", r"\+")) as caught:
+        kind(output_dir=Path(), **{name: value})  # type: ignore[arg-type]
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize("kind", [GrpoConfig, MixedGrpoConfig])
+@pytest.mark.parametrize(("name", "value"), OF_GRPO)
+def test_grpo_refuses(kind: type[GrpoConfig], name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"^{name}={value!r}: "):
+        kind(output_dir=Path(), **{name: value})  # type: ignore[arg-type]
+
+
+def test_checkpoints_between_the_updates_on_one_batch_of_samples_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"save_steps=20: .*multiple of num_iterations=3"):
+        GrpoConfig(output_dir=Path(), num_iterations=3)
+    assert GrpoConfig(output_dir=Path(), num_iterations=3, save_steps=21).save_steps == 21
+
+
+def test_a_mistyped_schedule_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="lr_scheduler_type='cosin': did you mean 'cosine'"):
+        SftConfig(output_dir=Path(), lr_scheduler_type="cosin")
+
+
+def test_the_schedules_are_those_of_transformers_that_need_no_settings() -> None:
+    def works(name: str) -> bool:
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+        try:
+            schedule = get_scheduler(name, optimizer, num_warmup_steps=1, num_training_steps=3)
+            optimizer.step()
+            schedule.step()
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    assert sorted(SCHEDULERS) == sorted(s.value for s in SchedulerType if works(s.value))
+
+
+def test_the_edges_are_allowed() -> None:
+    GrpoConfig(
+        output_dir=Path(), max_steps=1, warmup_ratio=1.0, beta=0.0, num_generations=2, max_grad_norm=0.0, limit=1,
+        max_completion_length=1, save_steps=1, seed=2**32 - 1,
+    )  # fmt: skip
