@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from speechbench.errors import SpeechbenchError
 from speechbench.evaluation import describe, evaluate, peak_memory_bytes
-from speechbench.grid import PlannedRun
+from speechbench.grid import PlannedRun, lasting_name
 from speechbench.health import health
 from speechbench.leaderboard import Board, leaderboard
 from speechbench.locks import held, holder
@@ -173,8 +174,8 @@ def _info(planned: Plan, run: PlannedRun) -> RunInfo:
     return RunInfo(
         id=run.id,
         label=run.label,
-        trainer=run.trainer,
-        reward=None if run.reward is None else str(run.reward.spec),
+        trainer="+".join(run.stages) or None,
+        reward=None if run.reward is None else lasting_name(run.reward),
         seed=run.seed,
         model=planned.model.name,
         model_fingerprint=planned.model.fingerprint,
@@ -208,7 +209,12 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
             model.load_weights(model_folder(run.start))
         config = dataclasses.replace(run.config, progress=progress)
         reward = run.reward if config.uses_reward else None
-        trained: TrainResult = TRAINERS.get(run.stage)(model, planned.benchmark, reward, config)
+        trained = TRAINERS.get(run.stage)(model, planned.benchmark, reward, config)
+        if not isinstance(trained, TrainResult):
+            raise SpeechbenchError(
+                f"trainer {run.stage} returned {type(trained).__name__}: it should return a "
+                "speechbench.trainers.base.TrainResult"
+            )
         seconds.update(trained.seconds)
         steps, warnings = trained.steps, trained.warnings
     train = sum(seconds.values())

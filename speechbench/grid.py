@@ -50,6 +50,11 @@ class PlannedRun:
         return None if self.trainer is None else self.trainer.split("+")[-1]
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """The trainers' names without paths, as the run's folder says them."""
+        return () if self.trainer is None else tuple(map(short, self.trainer.split("+")))
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of its training; 0 for the base model."""
         return 0 if self.config is None else self.config.max_steps
@@ -88,8 +93,7 @@ class Maker:
             config = dataclasses.replace(self.configs[name, place], seed=seed)
             own = reward if config.uses_reward else None
             id_ = self._id(stage, own, seed, config, {} if start is None else {"start": start.id})
-            short = stage.rpartition(":")[2]
-            label = short if own is None else f"{short}({row_name(own.spec)})"
+            label = short(stage) if own is None else f"{short(stage)}({row_name(own.spec)})"
             runs.append(
                 PlannedRun(
                     id=id_,
@@ -110,9 +114,9 @@ class Maker:
     ) -> str:  # fmt: skip
         identity = {
             **self.shared,
-            "trainer": stage,
+            "trainer": None if stage is None else short(stage),
             "trainer_file": TRAINERS.file_hash(stage) if stage else None,
-            "reward": None if reward is None else _identity(reward),
+            "reward": reward and {"spec": lasting_name(reward), "signature": dict(reward.signature())},
             "seed": seed,
             "config": None if config is None else described(config),
             **more,
@@ -120,10 +124,14 @@ class Maker:
         return hashed(identity)[:16]
 
 
-def _identity(reward: Reward) -> dict[str, Any]:
-    """What makes a reward this one; of one from a file its text counts (in the signature), not where it lies."""
-    spec = row_name(reward.spec) if is_from_file(reward.spec) else str(reward.spec)
-    return {"spec": spec, "signature": dict(reward.signature())}
+def lasting_name(reward: Reward) -> str:
+    """A reward's spec; of one from a file without the path: its text counts (in the signature), not where it lies."""
+    return row_name(reward.spec) if is_from_file(reward.spec) else str(reward.spec)
+
+
+def short(trainer: str) -> str:
+    """A trainer's name; of one from a file without the path."""
+    return trainer.rpartition(":")[2]
 
 
 def hashed(content: Any) -> str:

@@ -26,7 +26,7 @@ from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import load_model
 from speechbench.progress import Progress
-from speechbench.registry import TRAINERS
+from speechbench.registry import MODELS, TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.settings import configure
@@ -108,7 +108,7 @@ def plan(
     _tell_problems(loaded, progress)
     longest = max([loaded.max_completion_length, *(c.max_completion_length for c in configs.values())])
     sampling = Sampling(temperature=0.0, max_tokens=longest)
-    shared = {
+    shared: dict[str, Any] = {
         "version": speechbench.__version__,
         "benchmark": loaded.name,
         "data": {"test": fingerprint(examples), "train": fingerprint(learned)},
@@ -117,6 +117,9 @@ def plan(
         "evaluation": dataclasses.asdict(sampling),
         "metrics": [dataclasses.asdict(describe(metric)) for metric in metrics],
     }
+    code = MODELS.file_hash(parse(model).name)
+    if code is not None:  # a model of the user's own: when its file is edited, it is another
+        shared["model_file"] = code
     folder = Path(out) / f"{_slug(loaded.name)}-{_slug(base.name)}-{hashed(shared)[:8]}"
     maker = Maker(folder, shared, configs)
     runs = [maker.base()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
 import types
 import typing
@@ -49,9 +50,13 @@ def configure(
 
 def _kind(name: str, function: Callable[..., TrainResult]) -> type[TrainConfig]:
     try:
+        inspect.signature(function).bind(None, None, None, None)
         kind = typing.get_type_hints(function).get("config")
     except (NameError, TypeError) as error:
-        raise UsageError(f"trainer {name}: its annotations cannot be read: {error}") from None
+        raise UsageError(
+            f"trainer {name}: it should be a function (model, benchmark, reward, config: SomeConfig) -> TrainResult: "
+            f"{error}"
+        ) from None
     if not (isinstance(kind, type) and issubclass(kind, TrainConfig) and dataclasses.is_dataclass(kind)):
         raise UsageError(
             f"trainer {name}: its parameter `config` must be annotated with a dataclass that extends "

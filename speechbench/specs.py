@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 
 T = TypeVar("T")
 Value = bool | int | float | str | None
@@ -68,10 +68,21 @@ class Spec:
         """Calls the plug with the arguments and parameters.
 
         Raises:
-            UsageError: If it takes no such argument or parameter.
+            UsageError: If it takes no such argument or parameter, is a class that lacks methods, or fails.
         """
+        if not callable(plug):
+            raise UsageError(f"{kind} {self} is of type {type(plug).__name__}: it should be a class, or a function")
+        if inspect.isabstract(plug):
+            lacking = ", ".join(sorted(getattr(plug, "__abstractmethods__", ())))
+            raise UsageError(f"{kind} {self}: the class lacks {lacking}; write it")
         self._bind(plug, kind)
-        return plug(*self.arguments, **self.parameters)
+        try:
+            return plug(*self.arguments, **self.parameters)
+        except (SpeechbenchError, OSError):
+            raise  # these say themselves what, where and how
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UsageError(f"{kind} {self} cannot be made: {said}; mend its parameters or its code") from error
 
     def _bind(self, plug: Callable[..., object], kind: str) -> None:
         try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from speechbench import registry
 from speechbench.errors import UsageError
 from speechbench.registry import BENCHMARKS, MODELS, REWARDS, TRAINERS, Registry
 
@@ -151,27 +150,90 @@ def test_file_that_does_not_hold_the_plug(
     assert "mine.py" in str(caught.value)
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [e for e in entries if e.group == group])
+Install = Callable[..., None]
 
 
-def test_installed_entry_point(rewards: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Makes installed packages, each of nothing but what pip writes about it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(*entries: tuple[str, str], package: str = "toolbox") -> None:
+        folder = tmp_path / f"{package}-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in entries)
+        (folder / "entry_points.txt").write_text(f"[speechbench.rewards]\n{lines}")
+
+    return write
+
+
+def test_installed_entry_point(rewards: Registry[Any], install: Install) -> None:
     import json
 
-    entry = EntryPoint("installed", "json:loads", "speechbench.rewards")
-    other = EntryPoint("elsewhere", "json:load", "speechbench.models")
-    _install(monkeypatch, entry, entry, other)
-    assert rewards.get("installed") is json.loads
-    assert "elsewhere" not in rewards.names()
+    install(("installed", "json:loads"), package="copy_of_toolbox")
+    install(("installed", "json:loads"), ("nested", "json:JSONDecoder.decode"))
+    assert rewards.where("nested") == "json:JSONDecoder.decode of the package toolbox 1.2"
+    assert rewards.get("installed") is json.loads and rewards.get("nested") is json.JSONDecoder.decode
+    assert rewards.names() == ["absent", "installed", "lazy", "nested"]
+    assert Registry[Any]("model").names() == []
 
 
-def test_entry_point_with_a_taken_name_is_refused_every_time(
-    rewards: Registry[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _install(monkeypatch, EntryPoint("lazy", "json:loads", "speechbench.rewards"))
+def test_plug_of_a_package_is_known_by_its_file(rewards: Registry[Any], install: Install) -> None:
+    import hashlib
+    import json
+
+    install(("installed", "json:loads"))
+    assert rewards.file_hash("installed") == hashlib.sha256(Path(json.__file__).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no_such_module:plug", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("json:lods", "AttributeError: module 'json' has no attribute 'lods'"),
+        ("json", "its entry point is 'json', not module:name"),
+        ("this is wrong", "not module:name"),
+    ],
+)
+def test_broken_package_harms_no_other(rewards: Registry[Any], install: Install, value: str, message: str) -> None:
+    import json
+
+    install(("broken", value), ("whole", "json:loads"))
+    assert rewards.names() == ["absent", "broken", "lazy", "whole"]
+    assert rewards.get("whole") is json.loads and rewards.get("lazy") is json.dumps
+    with pytest.raises(UsageError, match=message) as caught:
+        rewards.get("broken")
+    said = str(caught.value)
+    assert said.startswith("reward 'broken' of the package toolbox 1.2") and said.endswith("pip uninstall toolbox")
+
+
+def test_clash_with_a_builtin_harms_no_other(rewards: Registry[Any], install: Install) -> None:
+    import json
+
+    install(("lazy", "json:loads"), ("whole", "json:loads"))
+    assert rewards.names() == ["absent", "lazy", "whole"] and rewards.get("whole") is json.loads
     for _ in range(2):
-        with pytest.raises(UsageError, match="'lazy' of the installed entry point json:loads is already registered"):
-            rewards.names()
+        with pytest.raises(UsageError) as caught:
+            rewards.get("lazy")
+        assert str(caught.value) == (
+            "reward 'lazy' is registered by json:dumps and by json:loads of the package toolbox 1.2: rename one, "
+            "or remove a package: pip uninstall toolbox"
+        )
+
+
+def test_clash_of_packages_and_decorators(rewards: Registry[Any], install: Install) -> None:
+    import json
+
+    install(("two", "json:load"), package="other")
+    install(("two", "json:loads"), ("mine", "json:loads"), ("same", "json:dump"))
+    rewards.register("mine")(json.dumps)
+    rewards.register("same")(json.dump)  # as where a package's module has the decorator as well
+    with pytest.raises(UsageError, match=r"by json:loads? of .* and by json:loads? of"):
+        rewards.get("two")
+    with pytest.raises(UsageError, match=r"by .*json.*__init__\.py:\d+ and by json:loads of the package toolbox"):
+        rewards.get("mine")
+    assert rewards.get("same") is json.dump and " and by " not in rewards.where("same")
 
 
 def test_importing_the_plugs_loads_nothing_heavy() -> None:

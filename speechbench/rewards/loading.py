@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from speechbench.benchmarks.base import Benchmark
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.errors import UsageError
 from speechbench.registry import REWARDS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.function import FunctionReward, bind, source_hash
@@ -116,7 +116,7 @@ class _FileSignature:
 def _made(spec: Spec) -> Reward:
     plug = REWARDS.get(spec.name)
     if inspect.isclass(plug) and issubclass(plug, Reward):
-        return _built(plug, spec)
+        return spec.build(plug, "reward")
     if not inspect.isfunction(plug):
         raise UsageError(
             f"reward {spec} is {_a(plug)}: it should be a subclass of speechbench.rewards.Reward, "
@@ -126,17 +126,6 @@ def _made(spec: Spec) -> Reward:
     if spec.arguments:
         raise UsageError(f"reward {name}: a function's parameters need their names: write name=value")
     return FunctionReward(bind(plug, spec.parameters, name), name, source_hash(plug, name))
-
-
-def _built(plug: type[Reward], spec: Spec) -> Reward:
-    if inspect.isabstract(plug):
-        raise UsageError(f"reward {spec}: the class lacks {', '.join(sorted(plug.__abstractmethods__))}")
-    try:
-        return spec.build(plug, "reward")
-    except SpeechbenchError:
-        raise
-    except Exception as error:
-        raise UsageError(f"reward {spec} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _a(plug: object) -> str:

@@ -83,7 +83,7 @@ class _Mini(Benchmark):
             self.write(folder, self.expected_counts(), progress)
             (folder / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
 
-        self._move_to(writer.made_once(self.corpus, recipe, make))
+        self._move_to(writer.made_once(self.corpus, recipe, make, progress))
 
     @classmethod
     @abstractmethod

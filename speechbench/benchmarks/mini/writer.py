@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock, Timeout
 
 from speechbench.benchmarks.base import Progress
 from speechbench.benchmarks.mini.speech import NATIVE_RATE, Voice, engine, speak
@@ -27,7 +28,7 @@ from speechbench.errors import MissingError, SpeechbenchError
 _WORKER = "from speechbench.benchmarks.mini.writer import work; work()"
 _DONE = "done"
 _MOST_WORKERS = 8
-_STALE_SECONDS = 3600.0
+_MEND = "make room in {} or set SPEECHBENCH_CACHE to another folder, and run the same command again"
 _SUBTYPES = {".mp3": ("MP3", "MPEG_LAYER_III"), ".flac": ("FLAC", "PCM_16")}
 
 
@@ -84,16 +85,19 @@ def libraries() -> dict[str, str]:
     return {"speech": engine(), "libsndfile": soundfile.__libsndfile_version__, "soxr": soxr.__version__}
 
 
-def made_once(corpus: str, recipe: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+def made_once(
+    corpus: str, recipe: Mapping[str, Any], make: Callable[[Path], None], progress: Progress | None = None
+) -> Path:
     """The folder of a corpus, made if it is not there.
 
-    It is written under another name and renamed when whole, so that a process that is killed leaves nothing
-    half-made, and of two processes that make the same corpus the slower takes the other's.
+    It is written under another name and renamed when whole, by one process at a time; others wait for it. What a
+    killed process left half-made is removed by the next one.
 
     Args:
         corpus: Its name, the front of the folder's.
         recipe: Everything that its bytes depend on.
         make: Writes the corpus into an empty folder.
+        progress: Told if another process has to be waited for.
 
     Raises:
         SpeechbenchError: If the cache folder cannot be written.
@@ -104,35 +108,35 @@ def made_once(corpus: str, recipe: Mapping[str, Any], make: Callable[[Path], Non
         return folder
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        unfinished.mkdir(parents=True)
-        _remove_stale(folder)
-        make(unfinished)
-        _rename(unfinished, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if progress is not None:
+                progress(f"waiting for another process that makes {corpus}", 0, 1)
+            lock.acquire()
+        try:
+            if not folder.is_dir():  # else another process has made it meanwhile
+                _remove_unfinished(folder)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        finally:
+            lock.release()
     except OSError as error:
         raise SpeechbenchError(
-            f"{corpus} cannot be written to {cache_folder()}: {error}; make room or set SPEECHBENCH_CACHE"
+            f"{corpus} cannot be written to {cache_folder()}: {error.strerror or error}; {_MEND.format(cache_folder())}"
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _rename(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster: its bytes are the same
-            raise
-
-
-def _remove_stale(folder: Path) -> None:
-    """Removes what processes that were killed have left: unfinished folders that nobody has written to for an hour."""
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what processes that were killed have left; only for who holds the lock."""
     for left in folder.parent.glob(f".{folder.name}.*"):
-        try:
-            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
-        except OSError:
-            continue  # another process is removing it
-        if time.time() - newest > _STALE_SECONDS:
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -204,7 +208,8 @@ def _follow(
             said.append(line)
     if done < total:
         raise SpeechbenchError(
-            f"{what}: only {done} of {total} utterances could be spoken: {said[-1] if said else 'a worker was killed'}"
+            f"{what}: only {done} of {total} utterances could be spoken: "
+            f"{said[-1].rstrip('.') if said else 'a worker was killed'}; {_MEND.format(cache_folder())}"
         )
 
 
