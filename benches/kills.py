@@ -91,7 +91,7 @@ class Killing:
         self.chance = random.Random(options.seed)
         (work / "settings.yaml").write_text(SETTINGS)
         self.words = [
-            "ablate", "--benchmark", "librisqa-mini", "--rewards", "bleu", "--trainers", "sft,grpo,mixed-grpo",
+            "ablate", "--benchmark", "librisqa-mini", "--rewards", "bleu", "--trainers", "sft,sft+grpo,mixed-grpo",
             "--steps", str(options.steps), "--limit", str(options.limit),
             "--config", str(work / "settings.yaml"), "--out", "runs", "--json",
         ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -183,12 +182,7 @@ def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
     @group.command("list", help=f"All {name} by name, and where they are registered.")
     @_options("json")
     def list_(as_json: bool) -> None:
-        where = {plug: registry.where(plug) for plug in registry.names()}
-        if as_json:
-            click.echo(json.dumps(where, indent=1))
-            return
-        for plug, place in where.items():
-            click.echo(f"{plug:<16}{place}")
+        printing.places(registry.places(), as_json)
 
     return group
 

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from speechbench.planning import Plan
 
 
+def places(found: Mapping[str, str], as_json: bool) -> None:
+    """Plugs by name, and where each is registered."""
+    if as_json:
+        click.echo(json.dumps(dict(found), indent=1))
+        return
+    for name, place in found.items():
+        click.echo(f"{name:<16}{place}")
+
+
 def plan(planned: Plan, as_json: bool) -> None:
     """The runs of an ablation and how far each is."""
     rows = [

@@ -65,6 +65,10 @@ class Registry(Generic[T]):
         """All registered names, sorted."""
         return sorted({*self._lazy, *self._loaded, *self._entries()})
 
+    def places(self) -> dict[str, str]:
+        """All registered names, sorted, with `where` each was registered."""
+        return {name: self.where(name) for name in self.names()}
+
     def where(self, name: str) -> str:
         """Where a plug was registered: its file and line, its module, or the package that declares it.
 

@@ -4,6 +4,9 @@ from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, Problem, Progress
 from speechbench.benchmarks.checking import Check, check, prepare
 from speechbench.benchmarks.loading import load_benchmark
+from speechbench.registry import BENCHMARKS
+
+list = BENCHMARKS.places  # what `speechbench benchmarks list` prints
 
 __all__ = [
     "AUDIO_PLACEHOLDER",
@@ -15,6 +18,7 @@ __all__ = [
     "Problem",
     "Progress",
     "check",
+    "list",
     "load_benchmark",
     "prepare",
 ]

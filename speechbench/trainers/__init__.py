@@ -1,0 +1,7 @@
+"""How a speech-aware language model learns."""
+
+from speechbench.registry import TRAINERS
+
+list = TRAINERS.places  # what `speechbench trainers list` prints
+
+__all__ = ["list"]
