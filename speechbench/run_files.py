@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from speechbench.errors import SpeechbenchError
+from speechbench.errors import SpeechbenchError, naming
 from speechbench.run_schema import SCHEMA
 
 MOVE_OR_REMOVE = "remove the run's folder and run the same command again"
@@ -37,17 +37,22 @@ def dump(content: dict[str, Any], what: str, indent: int | None = None) -> str:
 
 
 def replace(path: Path, text: str) -> Path:
-    """Writes a whole file or none: a reader never sees half of it, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a whole file or none: a reader never sees half of it, even after a power cut.
+
+    Raises:
+        OSError: If it cannot be written; it names the file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
 
 

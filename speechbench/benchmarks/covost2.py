@@ -38,13 +38,17 @@ def read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
             header = next(reader, [])
             lacking = [column for column in columns if column not in header]
             if lacking:
-                raise SpeechbenchError(f"{path} has no column {lacking[0]!r}; it has: {', '.join(header) or 'none'}")
+                raise SpeechbenchError(
+                    f"{path} has no column {lacking[0]!r}, only {', '.join(header) or 'none'}; download it anew"
+                )
             places = [(column, header.index(column)) for column in columns]
             for row in reader:
                 if row:
                     yield reader.line_num, {column: row[place] for column, place in places if place < len(row)}
         except (csv.Error, UnicodeDecodeError) as error:
-            raise SpeechbenchError(f"{path}, near line {reader.line_num}, cannot be read: {error}") from error
+            raise SpeechbenchError(
+                f"{path}, near line {reader.line_num}, cannot be read: {error}; download it anew"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Covost2(Benchmark):
             audio = Audio(self.root / "clips" / row.path)
             defect = audio.defect()
             if defect or not row.translation:
-                self.note(row.where, defect or f"{row.path} has no translation; left out")
+                self.note(row.where, f"{defect or f'{row.path} has no translation'}; left out")
                 continue
             examples.append(
                 Example(
@@ -129,6 +133,11 @@ class Covost2(Benchmark):
                     target_language=self.target_language,
                     speaker=row.client_id or None,
                 )
+            )
+        if not rows:
+            raise MissingError(
+                f"CoVoST 2 {self.direction}: the {split} split is empty: {self.translations} has no translation of it "
+                f"that is in {self.root / 'validated.tsv'} too; {self._how_to_get()}"
             )
         if not examples and limit != 0:
             raise MissingError(

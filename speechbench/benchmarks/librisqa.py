@@ -131,9 +131,18 @@ class LibriSQA(Benchmark):
                 self.note(row.where, f"{defect}; left out")
                 continue
             examples.append(self._example(row, audio))
+        if not rows:
+            raise MissingError(f"LibriSQA: the {split} split is empty: {self._why_empty(split)}")
         if not examples and limit != 0:
             raise MissingError(f"LibriSQA: none of the {len(rows)} rows of {split} has audio; {self._how_to_get()}")
         return examples
+
+    def _why_empty(self, split: str) -> str:
+        path = self._path("test" if split == "test" else "train")
+        if split == "test" or not self._file("train"):
+            return f"{path} has no row with {', '.join(_NEEDED)}; {self._how_to_get()}"
+        share = f"validation_share={self.validation_share}"
+        return f"with {share}, {path} leaves it no speaker; use {'less' if split == 'train' else 'more'}"
 
     def _example(self, row: _Row, audio: Audio) -> Example:
         source = row.text or self._transcript(row.utterance, audio.path)
@@ -173,9 +182,12 @@ class LibriSQA(Benchmark):
         held_out = validation_speakers(speakers, self.validation_share, self.split_seed)
         return [row for row in rows if (row.speaker in held_out) == (split == "validation")]
 
+    def _path(self, name: str) -> Path:
+        return self.root / "LibriSQA-PartI" / f"LibriSQA-PartI-{name}.json"
+
     def _file(self, name: str) -> list[_Row]:
         if name not in self._files:
-            path = self.root / "LibriSQA-PartI" / f"LibriSQA-PartI-{name}.json"
+            path = self._path(name)
             if not path.is_file():
                 raise MissingError(f"LibriSQA: there is no {path}; {self._how_to_get()}")
             self._files[name] = self._read(path)
@@ -185,7 +197,7 @@ class LibriSQA(Benchmark):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise SpeechbenchError(f"{path} is no JSON: {error}") from error
+            raise SpeechbenchError(f"{path} is no JSON: {error}; download it anew") from error
         if not isinstance(content, list):
             raise SpeechbenchError(f"{path} holds no JSON list, as LibriSQA's files do; download it anew")
         rows: list[_Row] = []

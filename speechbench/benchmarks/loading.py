@@ -21,8 +21,12 @@ def load_benchmark(spec: str | Spec) -> Benchmark:
         UsageError: If there is no such benchmark or it takes no such parameter.
     """
     parsed = spec if isinstance(spec, Spec) else parse(spec)
-    benchmark = parsed.build(BENCHMARKS.get(parsed.name), "benchmark")
+    plug = BENCHMARKS.get(parsed.name)
+    parsed = parsed.named(plug, "benchmark") if callable(plug) else parsed
+    benchmark = parsed.build(plug, "benchmark")
     if not isinstance(benchmark, Benchmark):
-        raise UsageError(f"benchmark {parsed}: {parsed.name} is no speechbench.benchmarks.Benchmark")
+        raise UsageError(f"benchmark {parsed} is none: its class should extend speechbench.benchmarks.Benchmark")
+    if not hasattr(benchmark, "problems"):
+        raise UsageError(f"benchmark {parsed}: its __init__ must call super().__init__()")
     benchmark.name = str(parsed)
     return benchmark

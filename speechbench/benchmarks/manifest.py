@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speechbench.benchmarks import templates
-from speechbench.benchmarks.audio import Audio
+from speechbench.benchmarks.audio import MEND, Audio
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, check_split
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.registry import register_benchmark
@@ -82,6 +82,7 @@ class Manifest(Benchmark):
 
     name: str = "manifest"
     licence = "the manifest's own"
+    strict: bool = True  # the file is the user's own claim of what is there
 
     def __init__(self, path: str, metrics: str | None = None, task: str = "other") -> None:
         super().__init__()
@@ -96,6 +97,8 @@ class Manifest(Benchmark):
                 f"manifest: there is no file {self.path}; write one JSON object per line, or a CSV table"
             )
         lines = list(_read(self.path))
+        if not lines:
+            raise UsageError(f"{self.path} is empty: write one line per spoken example")
         if not any("split" in line.fields for line in lines):
             raise UsageError(
                 f"{self.path}: no line has the field 'split'; add it, with one of {', '.join(SPLITS)}, "
@@ -117,7 +120,12 @@ class Manifest(Benchmark):
         return {split: len(examples) for split, examples in self._examples.items() if examples}
 
     def load(self, split: str, limit: int | None = None) -> list[Example]:
-        """The examples of one split, in the order of the lines; those without audio stand in `problems`."""
+        """The examples of one split, in the order of the lines; those without audio stand in `problems`.
+
+        Raises:
+            UsageError: If no line is of the split.
+            MissingError: If none of its lines has audio.
+        """
         check_split(split)
         lines = self._examples[split]
         if not lines:
@@ -131,13 +139,13 @@ class Manifest(Benchmark):
                 break
             defect = example.audio.defect() if example.audio is not None else None
             if defect:
-                self.note(where, f"{defect}; left out")
+                self.note(where, f"{defect}; {MEND}")
             else:
                 examples.append(example)
         if not examples and limit != 0:
             raise MissingError(
-                f"{self.path}: none of the {len(lines)} lines of the split {split!r} has an audio file; paths are "
-                f"relative to {self.path.parent.resolve()}"
+                f"{self.path}: none of the {len(lines)} lines of the split {split!r} has an audio file ({where}: "
+                f"{defect}); put the files there or mend the paths, which are relative to {self.path.parent.resolve()}"
             )
         return examples
 

@@ -38,6 +38,15 @@ class Prompts:
     mask: torch.Tensor
     ids: tuple[str, ...]
 
+    @classmethod
+    def of(cls, rows: Sequence[torch.Tensor], examples: Sequence[Example]) -> Prompts:
+        """Pads the embeddings of each example, shape [position, hidden], to one length."""
+        width = max(len(row) for row in rows)
+        embeddings = torch.stack([nn.functional.pad(row, (0, 0, width - len(row), 0)) for row in rows])
+        lengths = torch.tensor([len(row) for row in rows], device=embeddings.device)
+        mask = torch.arange(width, device=embeddings.device) >= (width - lengths)[:, None]
+        return cls(embeddings, mask, tuple(example.id for example in examples))
+
 
 @dataclass(frozen=True)
 class Completions:
@@ -93,14 +102,14 @@ class SpeechModel(nn.Module, ABC):
         """The causal language model."""
 
     @property
-    @abstractmethod
     def end_token(self) -> int:
-        """Id of the token that ends an answer."""
+        """Id of the token that ends an answer; the tokenizer's own unless a subclass knows better."""
+        return int(self.tokenizer.eos_token_id)
 
     @property
     @abstractmethod
     def suppressed(self) -> torch.Tensor:
-        """Tokens that are never written: all special ones but the end; bool, shape [vocabulary]."""
+        """Tokens that are never written, as `special_tokens` gives them; bool, shape [vocabulary]."""
 
     @abstractmethod
     def embed(self, examples: Sequence[Example]) -> Prompts:
@@ -190,6 +199,25 @@ class SpeechModel(nn.Module, ABC):
         with torch.no_grad():
             entropy = -(expected.exp() * expected.masked_fill(self.suppressed, 0.0)).sum(-1) * completions.mask
         return _gather(expected, completions), entropy
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, end_token: int) -> torch.Tensor:
+    """Tokens that are no text: the special ones, but for the end of an answer, and ids beyond the tokenizer.
+
+    Args:
+        tokenizer: Of the language model.
+        vocabulary: Size of the language model's output.
+        end_token: Id of the token that ends an answer.
+
+    Returns:
+        Bool, shape [vocabulary].
+    """
+    special = torch.ones(vocabulary, dtype=torch.bool)
+    special[: len(tokenizer)] = False
+    special[tokenizer.all_special_ids] = True
+    special[[id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]] = True
+    special[end_token] = False
+    return special
 
 
 def _gather(expected: torch.Tensor, completions: Completions) -> torch.Tensor:

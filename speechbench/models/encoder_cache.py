@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
+
+from speechbench.benchmarks.audio import Audio
 
 BYTES = 2 << 30  # of all outputs of one encoder; what comes when it is full is encoded each time
 
 
-class EncoderCache(dict[Path, torch.Tensor]):
-    """Encoder outputs by audio file."""
+class EncoderCache(dict[Audio, torch.Tensor]):
+    """Encoder outputs by audio: silence in the place of a file is not the file."""
 
     def __init__(self) -> None:
         super().__init__()
         self._bytes = 0
 
-    def keep(self, path: Path, hidden: torch.Tensor) -> None:
+    def keep(self, audio: Audio, hidden: torch.Tensor) -> None:
         """Keeps one output if there is room."""
         size = hidden.numel() * hidden.element_size()
         if self._bytes + size <= BYTES:
             self._bytes += size
-            self[path] = hidden
+            self[audio] = hidden
 
 
 _CACHES: dict[str, EncoderCache] = {}

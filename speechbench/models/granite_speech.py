@@ -7,16 +7,23 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, GraniteSpeechForConditionalGeneration, PreTrainedModel
+from transformers import (
+    AutoTokenizer,
+    GraniteSpeechForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Example
-from speechbench.errors import MissingError, SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.hub import resolve
-from speechbench.models.base import Prompts, SpeechModel
+from speechbench.models.base import Prompts, SpeechModel, special_tokens
+from speechbench.models.checkpoint import MEND, check_checkpoint, check_weights, read_json, writing
 from speechbench.models.encoder_cache import EncoderCache, encoder_cache
 from speechbench.models.features import RATE, log_mel
 
@@ -57,12 +64,9 @@ class GraniteSpeech(SpeechModel):
             raise UsageError(f"dtype={dtype!r}: choose one of {', '.join(_DTYPES)}")
         folder = resolve(checkpoint, revision)
         self.name = f"granite-speech(checkpoint={checkpoint})"
-        prompting = folder / PROMPTING
-        self.system_prompt: str | None = (
-            json.loads(prompting.read_text())["system_prompt"] if prompting.is_file() else SYSTEM_PROMPT
-        )
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.granite = _load(folder, getattr(torch, dtype))
+        self.tokenizer = _load_tokenizer(folder)
+        self.system_prompt = _system_prompt(folder)
         for module in self.granite.language_model.modules():
             if hasattr(module, "attention_dropout"):  # policy and reference must see the same network
                 module.attention_dropout = 0.0
@@ -72,25 +76,15 @@ class GraniteSpeech(SpeechModel):
         self._encoded = encoder_cache(self.fingerprint)
         audio_id = self.tokenizer.convert_tokens_to_ids(AUDIO_PLACEHOLDER)
         if audio_id != self.granite.config.audio_token_id:
-            raise SpeechbenchError(f"{folder}: tokenizer and config disagree on the id of {AUDIO_PLACEHOLDER}")
-        allowed = torch.zeros(self.language_model.config.vocab_size, dtype=torch.bool)
-        allowed[: len(self.tokenizer)] = True
-        allowed[self.tokenizer.all_special_ids] = False
-        added = [i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special]
-        allowed[added] = False
-        allowed[self.end_token] = True
-        self.register_buffer("_suppressed", ~allowed, persistent=False)
+            raise SpeechbenchError(f"{folder}: tokenizer and config disagree on the id of {AUDIO_PLACEHOLDER}; {MEND}")
+        suppressed = special_tokens(self.tokenizer, self.language_model.config.vocab_size, self.end_token)
+        self.register_buffer("_suppressed", suppressed, persistent=False)
 
     @property
     def language_model(self) -> PreTrainedModel:
         """The Granite language model."""
         model: PreTrainedModel = self.granite.language_model
         return model
-
-    @property
-    def end_token(self) -> int:
-        """Id of <|end_of_text|>."""
-        return int(self.tokenizer.eos_token_id)
 
     @property
     def suppressed(self) -> torch.Tensor:
@@ -122,15 +116,19 @@ class GraniteSpeech(SpeechModel):
         One utterance at a time: the encoder takes no mask, so padding would change its output.
         """
         assert example.audio is not None
-        if self.encoder_is_frozen and example.audio.path in self._encoded:
-            return self._encoded[example.audio.path]
+        if self.encoder_is_frozen and example.audio in self._encoded:
+            return self._encoded[example.audio]
         device, dtype = self.granite.device, self.granite.dtype
-        features = log_mel(torch.from_numpy(example.audio.samples(RATE)))[None].to(device, dtype)
+        try:
+            samples = example.audio.samples(RATE)
+        except SpeechbenchError as error:
+            raise SpeechbenchError(f"example {example.id!r}: {error}") from error
+        features = log_mel(torch.from_numpy(samples))[None].to(device, dtype)
         if not self.encoder_is_frozen:
             return self.granite.encoder(features)[0]  # type: ignore[no-any-return]
         with torch.no_grad():
             hidden: torch.Tensor = self.granite.encoder(features)[0]
-        self._encoded.keep(example.audio.path, hidden)
+        self._encoded.keep(example.audio, hidden)
         return hidden
 
     def _project(self, encoded: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -162,21 +160,27 @@ class GraniteSpeech(SpeechModel):
             table = self.language_model.get_input_embeddings()
             before, after = table(tokens[:place]), table(tokens[place + 1 :])
             rows.append(torch.cat([before, *([] if hidden is None else [next(audio)]), after]))
-        width = max(len(row) for row in rows)
-        embeddings = torch.stack([nn.functional.pad(row, (0, 0, width - len(row), 0)) for row in rows])
-        lengths = torch.tensor([len(row) for row in rows], device=embeddings.device)
-        mask = torch.arange(width, device=embeddings.device)[None] >= (width - lengths)[:, None]
-        return Prompts(embeddings, mask, tuple(e.id for e in examples))
+        return Prompts.of(rows, examples)
 
     def save(self, folder: Path) -> None:
-        """Writes config, weights and tokenizer as transformers does, and how the model is prompted."""
-        self.granite.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        (folder / PROMPTING).write_text(json.dumps({"system_prompt": self.system_prompt}) + "\n")
+        """Writes config, weights and tokenizer as transformers does, and how the model is prompted.
+
+        Raises:
+            OSError: If the folder cannot be written; it names the folder.
+        """
+        with writing(folder):
+            self.granite.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+            (folder / PROMPTING).write_text(json.dumps({"system_prompt": self.system_prompt}) + "\n")
 
     def load_weights(self, folder: Path) -> None:
         """Takes over the weights of a saved folder, strictly."""
-        self.granite.load_state_dict(_load(folder, self.granite.dtype).state_dict())
+        saved = _load(folder, self.granite.dtype)
+        ours = self.granite.encoder.state_dict()
+        same = all(torch.equal(ours[name].cpu(), tensor) for name, tensor in saved.encoder.state_dict().items())
+        if not same:  # what the other encoder heard is no longer what this one hears
+            self._encoded = EncoderCache()
+        self.granite.load_state_dict(saved.state_dict())
 
     def frozen_copy(self) -> GraniteSpeech:
         """A copy without gradients; it shares what is frozen here."""
@@ -190,25 +194,47 @@ class GraniteSpeech(SpeechModel):
 
 
 def _load(folder: Path, dtype: torch.dtype) -> GraniteSpeechForConditionalGeneration:
+    check_checkpoint(folder, "granite_speech")
     try:
         model, report = GraniteSpeechForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, local_files_only=True
+            folder,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they stand in the report, and are refused below
         )
     except (OSError, ValueError) as error:
-        raise SpeechbenchError(f"{folder} holds no Granite Speech model: {str(error).splitlines()[0]}") from error
-    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
-    if lacking:
-        raise SpeechbenchError(f"{folder} lacks weights of the model: {', '.join(map(str, lacking[:3]))}")
+        said = str(error).splitlines()[0].rstrip(".")
+        raise SpeechbenchError(f"{folder} holds no Granite Speech model: {said}; {MEND}") from error
+    check_weights(folder, report)
     return model
+
+
+def _system_prompt(folder: Path) -> str | None:
+    path = folder / PROMPTING
+    content = read_json(path) if path.is_file() else {"system_prompt": SYSTEM_PROMPT}
+    prompt = content.get("system_prompt", ...)
+    if not isinstance(prompt, (str, NoneType)):
+        raise SpeechbenchError(f"{path}: its 'system_prompt' must be a text, or null for none; {MEND}")
+    return prompt
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # which one depends on the file that is missing or broken: there are half a dozen
+        raise SpeechbenchError(
+            f"{folder} lacks its tokenizer, or it is broken ({type(error).__name__}); {MEND}"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise SpeechbenchError(f"{folder}: its tokenizer has no chat template, by which the model is asked; {MEND}")
+    return tokenizer
 
 
 def _fingerprint(folder: Path, rendered_prompt: str) -> str:
     """Hash of everything that the model's outputs depend on: weights, tokenizer, rendered prompt."""
     digest = hashlib.sha256(rendered_prompt.encode())
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json")])
-    if not files:
-        raise MissingError(f"{folder} holds no *.safetensors weights")
-    for file in files:
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json")]):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from speechbench.errors import UsageError
+from speechbench.hub import is_hub_name
 from speechbench.models.base import SpeechModel
 from speechbench.registry import MODELS
+from speechbench.run_files import read_json
 from speechbench.specs import Spec, parse
+
+RUN = "run.json"
+_GRANITES = ("tiny", "granite-speech")
 
 
 def checkpoint_of(folder: Path) -> Path:
     """The checkpoint that a folder stands for: of a run folder its trained model, otherwise itself.
 
     Raises:
-        UsageError: If it is a run folder without a trained model.
+        UsageError: If it is a run folder that is unfinished, or of the base model, which trains nothing.
     """
-    if not (folder / "run.json").is_file():
+    if not (folder / RUN).is_file():
         return folder
+    if not (folder / "result.json").is_file():
+        raise UsageError(f"run {folder} is unfinished: finish it by its command, or name a finished run")
     final = folder / "checkpoints" / "final"
     if not final.is_dir():
-        raise UsageError(f"run {folder} has no trained model: it is unfinished, or a base run, which trains nothing")
+        raise UsageError(
+            f"run {folder} has no trained model: a base run trains nothing; name a run of a trainer, or the base "
+            "model itself"
+        )
     return final
 
 
@@ -30,8 +43,8 @@ def load_model(spec: str | Spec) -> SpeechModel:
     """Loads a model, onto the GPU where there is one.
 
     Args:
-        spec: A registered name with parameters (`tiny`, `granite-speech(checkpoint=owner/model)`), a run
-            folder, or a checkpoint folder; a folder takes parameters too: `runs/a/b(train=projector)`.
+        spec: A registered name (`tiny`), a run folder, a checkpoint folder, or a name on the hub (`owner/model`);
+            each takes parameters: `runs/a/b(train=projector)`.
 
     Raises:
         UsageError: If there is no such model or folder, or it takes no such parameter.
@@ -39,12 +52,58 @@ def load_model(spec: str | Spec) -> SpeechModel:
         MissingError: If a hub checkpoint cannot be had.
     """
     parsed = spec if isinstance(spec, Spec) else parse(spec)
-    name = str(parsed)
-    folder = Path(parsed.name).expanduser()
-    if folder.is_dir():
-        parsed = Spec("granite-speech", {**parsed.parameters, "checkpoint": str(checkpoint_of(folder))})
-    model = parsed.build(MODELS.get(parsed.name), "model")
-    if not isinstance(model, SpeechModel):
-        raise UsageError(f"model {name}: {parsed.name} is no speechbench.models.SpeechModel")
-    model.name = name
+    base = _base_of(parsed)
+    if base is not None:
+        model = _trained(Path(parsed.name).expanduser(), base)
+    else:
+        found = _with_checkpoint(parsed)
+        model = found.build(MODELS.get(found.name), "model")
+        if not isinstance(model, SpeechModel):
+            raise UsageError(f"model {parsed} is no model: its class should extend speechbench.models.base.SpeechModel")
+    model.name = str(parsed)
     return model.to("cuda") if torch.cuda.is_available() else model
+
+
+def _base_of(spec: Spec) -> Spec | None:
+    """The model that a run folder's model was trained from, if one cannot be loaded without the other.
+
+    What a Granite Speech saves is a whole checkpoint; what a model of the user's own saves, only it can read.
+    """
+    folder = Path(spec.name).expanduser()
+    if not _is_folder(spec) or checkpoint_of(folder) == folder:
+        return None
+    base = parse(read_json(folder / RUN)["model"])
+    is_granite = base.name in _GRANITES or (base.name not in MODELS.names() and ":" not in base.name)
+    return None if is_granite else replace(base, parameters={**base.parameters, **spec.parameters})
+
+
+def _trained(run: Path, base: Spec) -> SpeechModel:
+    """The base model with the weights that a run gave it."""
+    final = checkpoint_of(run)
+    model = load_model(base)
+    model.load_weights(final)
+    digest = hashlib.sha256(model.fingerprint.encode())
+    for file in sorted(path for path in final.rglob("*") if path.is_file()):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    model.fingerprint = digest.hexdigest()
+    return model
+
+
+def _is_folder(spec: Spec) -> bool:
+    """Whether a spec's name can only be that of a folder: it is no registered name, and no plug in a file."""
+    return spec.name not in MODELS.names() and ":" not in spec.name and Path(spec.name).expanduser().is_dir()
+
+
+def _with_checkpoint(spec: Spec) -> Spec:
+    """A folder or a hub name in the place of a model's name is the checkpoint of a Granite Speech."""
+    folder = Path(spec.name).expanduser()
+    if _is_folder(spec):
+        return Spec("granite-speech", {**spec.parameters, "checkpoint": str(checkpoint_of(folder))})
+    if spec.name in MODELS.names() or ":" in spec.name or "/" not in spec.name:
+        return spec  # unknown, which the registry says with the nearest name
+    if is_hub_name(spec.name) and not folder.parent.is_dir():
+        return Spec("granite-speech", {**spec.parameters, "checkpoint": spec.name})
+    beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    nearest = difflib.get_close_matches(folder.name, beside, n=1)
+    hint = f"did you mean {str(folder.with_name(nearest[0]))!r}?" if nearest else "name a folder that is there"
+    raise UsageError(f"model {spec.name}: there is no such folder; {hint}")

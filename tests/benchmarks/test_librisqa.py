@@ -110,6 +110,14 @@ def test_errors_say_what_to_download(tmp_path: Path) -> None:
     (tmp_path / "LibriSQA-PartI" / "LibriSQA-PartI-test.json").write_text("{")
     with pytest.raises(SpeechbenchError, match="no JSON"):
         LibriSQA(str(tmp_path)).load("test")
+    write(tmp_path, "test", [])
+    with pytest.raises(MissingError, match=r"the test split is empty: .*PartI-test\.json has no row .*download"):
+        LibriSQA(str(tmp_path)).load("test")
+    write(tmp_path, "train", [row("9-9-0000.wav")])
+    with pytest.raises(MissingError, match=r"validation split is empty: with validation_share=0\.0, .*use more"):
+        LibriSQA(str(tmp_path), validation_share=0.0).load("validation")
+    with pytest.raises(MissingError, match=r"train split is empty: with validation_share=0\.9, .*use less"):
+        LibriSQA(str(tmp_path), validation_share=0.9).load("train")
     with pytest.raises(UsageError, match="yet"):
         LibriSQA(str(tmp_path), part=2)
     with pytest.raises(UsageError, match="validation_share"):

@@ -7,7 +7,7 @@ import pytest
 
 from speechbench.benchmarks import load_benchmark
 from speechbench.benchmarks.manifest import Manifest
-from speechbench.errors import MissingError, UsageError
+from speechbench.errors import MissingError, SpeechbenchError, UsageError
 
 LINE = {
     "audio": "wavs/a.wav",
@@ -106,6 +106,8 @@ def test_wrong_files(tmp_path: Path) -> None:
         Manifest(jsonl(tmp_path, without("split")))
     with pytest.raises(MissingError, match=r"gone\.jsonl"):
         Manifest(str(tmp_path / "gone.jsonl"))
+    with pytest.raises(UsageError, match="is empty: write one line"):
+        Manifest(jsonl(tmp_path))
     (tmp_path / "m.txt").touch()
     with pytest.raises(UsageError, match=r"\.jsonl or \.csv"):
         Manifest(str(tmp_path / "m.txt"))
@@ -122,8 +124,18 @@ def test_missing_audio_is_listed_and_an_empty_rest_refused(tmp_path: Path) -> No
     assert [e.id for e in benchmark.load("test")] == ["a-1"]
     ((where, what),) = [(problem.where, problem.what) for problem in benchmark.problems]
     assert where.endswith("manifest.jsonl:2") and "b.wav is missing" in what
-    with pytest.raises(MissingError, match="none of the 1 lines of the split 'train'"):
+    with pytest.raises(SpeechbenchError, match=r":2: .*b\.wav is missing; put .*`speechbench benchmarks check .* all"):
+        benchmark.refuse_problems()
+    with pytest.raises(MissingError, match=r"none of the 1 lines of the split 'train' .*:3: .*b\.wav is missing.*put"):
         benchmark.load("train")
+    with pytest.raises(SpeechbenchError, match="the first of 2 problems"):
+        benchmark.refuse_problems()
+
+
+def test_whole_lines_are_not_refused(tmp_path: Path) -> None:
+    benchmark = Manifest(jsonl(tmp_path, LINE))
+    benchmark.load("test")
+    benchmark.refuse_problems()
 
 
 def test_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,5 +33,5 @@ def test_equals_an_independent_computation(length: int) -> None:
 
 
 def test_silence_and_very_short_audio_are_finite() -> None:
-    for samples in (torch.zeros(16000), torch.zeros(1), torch.ones(100)):
+    for samples in (torch.zeros(16000), *(torch.ones(length) for length in range(1, 401, 7))):
         assert torch.isfinite(log_mel(samples)).all() and len(log_mel(samples)) >= 1

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from safetensors.torch import load_file, save_file
 
+from speechbench.benchmarks.audio import SHORTEST, Audio
 from speechbench.benchmarks.base import Example
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.models.base import Completions, Sampling
+from speechbench.models.checkpoint import writing
 from speechbench.models.features import log_mel
 from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.loading import load_model
@@ -172,16 +180,100 @@ def test_wrong_calls_are_named(random_folder: Path, examples: list[Example], tmp
         GraniteSpeech(str(random_folder)).embed([dataclasses.replace(examples[0], instruction="no place for audio")])
 
 
-def test_a_checkpoint_that_lacks_weights_is_refused(random_folder: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
+def test_what_is_wrong_with_an_examples_audio_is_said_with_the_example(
+    random_model: GraniteSpeech, examples: list[Example], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "one.wav", np.ones(1), 16000)
+    with pytest.raises(SpeechbenchError, match=r"example 'e0': audio file .*one\.wav is too short.*; put"):
+        random_model.embed([dataclasses.replace(examples[0], audio=Audio(tmp_path / "one.wav"))])
+    soundfile.write(tmp_path / "shortest.wav", np.ones(int(SHORTEST * 16000)), 16000)
+    prompts = random_model.embed([dataclasses.replace(examples[0], audio=Audio(tmp_path / "shortest.wav"))])
+    assert torch.isfinite(prompts.embeddings).all()
 
-    for file in random_folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    weights = load_file(tmp_path / "model.safetensors")
+
+def _without_a_tensor(path: Path) -> None:
+    weights = load_file(path)
     del weights["projector.linear.weight"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SpeechbenchError, match=r"lacks weights .*projector\.linear\.weight"):
-        GraniteSpeech(str(tmp_path))
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _of_another_shape(path: Path) -> None:
+    weights = load_file(path)
+    weights["projector.linear.weight"] = weights["projector.linear.weight"][:, :-1].contiguous()
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "says"),
+    [
+        ("model.safetensors", _without_a_tensor, r"lacks weights .*: projector\.linear\.weight"),
+        ("model.safetensors", _of_another_shape, r"lacks weights .*: projector\.linear\.weight"),
+        ("model.safetensors", Path.unlink, r"holds no \*\.safetensors file"),
+        ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1]), "cut off or broken"),
+        ("model.safetensors", lambda path: path.write_bytes(b""), "cut off or broken"),
+        ("model.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"a": "b.safetensors"}}'),
+         r"b\.safetensors, named by .*index\.json, is not there"),
+        ("config.json", Path.unlink, r"has no config\.json"),
+        ("config.json", lambda path: path.write_text("{"), r"config\.json is no JSON"),
+        ("config.json", lambda path: path.write_text("[]"), r"config\.json holds no JSON object"),
+        ("config.json", lambda path: path.write_text('{"model_type": "llama"}'), r"config\.json is of a llama model"),
+        ("tokenizer.json", Path.unlink, "lacks its tokenizer"),
+        ("tokenizer.json", lambda path: path.write_text("{"), "lacks its tokenizer, or it is broken"),
+        ("chat_template.jinja", Path.unlink, "no chat template"),
+        ("speechbench.json", lambda path: path.write_text("{}"), r"speechbench\.json: its 'system_prompt'"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_is_not_whole_is_refused(
+    random_folder: Path, tmp_path: Path, file: str, spoil: Callable[[Path], object], says: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(random_folder, folder)
+    spoil(folder / file)
+    with pytest.raises(SpeechbenchError, match=rf"{folder}.*{says}.*[;:] (copy|name)"):
+        GraniteSpeech(str(folder))
+
+
+def test_what_the_system_refuses_in_saving_is_told_with_the_folder(random_model: GraniteSpeech, tmp_path: Path) -> None:
+    """From safetensors and tokenizers, whose exceptions are not Python's own, as from Python."""
+    gone = tmp_path / "gone" / "file"
+    writes = (
+        lambda: save_file({"a": torch.zeros(9)}, gone),
+        lambda: random_model.tokenizer.backend_tokenizer.save(str(gone)),
+        lambda: gone.write_text("x"),
+    )
+    for write in writes:
+        with pytest.raises(OSError, match="No such file") as caught, writing(Path("runs/a")):
+            write()
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, "runs/a")
+    with pytest.raises(KeyError, match="os error"), writing(Path("a")):
+        raise KeyError("no number after os error")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        random_model.save(tmp_path / "file" / "folder")
+    assert caught.value.filename == str(tmp_path / "file" / "folder")
+
+
+def test_folders_and_hub_names_stand_for_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert isinstance(load_model("tiny"), Tiny)  # a folder of a registered name is asked for as ./tiny
+    with pytest.raises(SpeechbenchError, match=r"tiny holds no model: it has no config\.json"):
+        load_model("./tiny")
+    with pytest.raises(MissingError, match="hf download nobody/no-such-model"):
+        load_model("nobody/no-such-model(train=projector)")
+    run = tmp_path / "runs" / "grid-1" / "0123"
+    run.mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"runs/grid-2: there is no such folder; did you mean 'runs/grid-1'"):
+        load_model("runs/grid-2")
+    with pytest.raises(UsageError, match="no such folder; name a folder that is there"):
+        load_model("./a/b/c")
+    (run / "run.json").touch()
+    with pytest.raises(UsageError, match="0123 is unfinished: finish it"):
+        load_model("runs/grid-1/0123")
+    (run / "result.json").touch()
+    with pytest.raises(UsageError, match="a base run trains nothing; name"):
+        load_model("runs/grid-1/0123")
 
 
 def test_a_hub_name_without_a_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

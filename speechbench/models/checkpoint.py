@@ -1,0 +1,110 @@
+"""A checkpoint's folder, looked at before transformers reads it and written so that a full disk is told as such.
+
+transformers takes a folder without a config for a model of its default size, and says of most broken files
+something that names neither the file nor the fix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from speechbench.errors import SpeechbenchError, naming
+
+CONFIG = "config.json"
+MEND = "copy, download or train it again"
+_INDEX = "model.safetensors.index.json"
+_SHOWN = 3
+
+
+def check_checkpoint(folder: Path, model_type: str) -> None:
+    """Refuses what is no whole checkpoint of an architecture, by its config and its weights' headers.
+
+    Args:
+        folder: Of the checkpoint.
+        model_type: What its config must say that it is.
+
+    Raises:
+        SpeechbenchError: If the config or a file of weights is missing, broken or of something else.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise SpeechbenchError(
+            f"{folder} holds no model: it has no {CONFIG}; name a folder that a {model_type} model was saved to, or a "
+            "finished run"
+        )
+    found = read_json(path).get("model_type")
+    if found != model_type:
+        raise SpeechbenchError(
+            f"{path} is of a {found or 'nameless'} model, but only {model_type} models can be loaded: name another "
+            "folder"
+        )
+    index = folder / _INDEX
+    names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else []
+    files = [folder / name for name in names] or sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise SpeechbenchError(f"{folder} lacks its weights: it holds no *.safetensors file; {MEND}")
+    for file in files:
+        if not file.is_file():
+            raise SpeechbenchError(f"{folder} lacks weights: {file.name}, named by {_INDEX}, is not there; {MEND}")
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            said = str(error).removeprefix("Error while deserializing header: ")
+            raise SpeechbenchError(f"{file} is cut off or broken: {said}; {MEND}") from error
+
+
+def check_weights(folder: Path, report: dict[str, Any]) -> None:
+    """Refuses a model of which transformers had to make up weights.
+
+    Args:
+        folder: Of the checkpoint.
+        report: transformers' loading info.
+
+    Raises:
+        SpeechbenchError: If weights are missing or of another shape; the message names the first.
+    """
+    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
+    if lacking:
+        others = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+        names = ", ".join(map(str, sorted(lacking)[:_SHOWN]))
+        raise SpeechbenchError(f"{folder} lacks weights that its {CONFIG} asks for: {names}{others}; {MEND}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from one of a checkpoint's files.
+
+    Raises:
+        SpeechbenchError: If it is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpeechbenchError(f"{path} is no JSON: {error}; {MEND}") from error
+    if not isinstance(content, dict):
+        raise SpeechbenchError(f"{path} holds no JSON object; {MEND}")
+    return content
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Lets every refusal of the operating system within be an `OSError` that names the folder.
+
+    safetensors and tokenizers are written in Rust and raise exceptions of their own that hold the error's number.
+    """
+    try:
+        with naming(folder):
+            yield
+    except Exception as error:
+        number = re.search(r"(?:os error |code: )(\d+)", str(error))
+        if isinstance(error, OSError) or number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
