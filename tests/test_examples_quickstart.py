@@ -19,7 +19,7 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path) -> None:
     shown: list[Any] = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     data = [output["data"] for output in shown if "data" in output]
     (table,) = (entry["text/markdown"] for entry in data if "text/markdown" in entry)
-    assert "| grpo(bleu) |" in table and "| grpo(word_f1) |" in table and "| base |" in table
+    assert "| grpo(bleu) |" in table and r"| grpo(word\_f1) |" in table and "| base |" in table
     assert sum("image/png" in entry for entry in data) >= 1
     printed = "".join(output["text"] for output in shown if output["output_type"] == "stream")
     assert "BLEU, " in printed and "Traceback" not in printed

@@ -309,7 +309,8 @@ def broken(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             "bleu",
-            "'bleu' is registered by .*(Bleu|overlap).* and by speechbench_toys:vowels of the package speechbench-toys 0.1: r",
+            r"'bleu' is registered by .*(Bleu|overlap).* and by speechbench_toys:vowels of the package "
+            r"speechbench-toys 0\.1: r",
         ),
         ("lost", "'lost' of the package speechbench-toys 0.1 cannot be loaded from .* no attribute 'vowls'"),
         (
