@@ -185,6 +185,7 @@ def _info(planned: Plan, run: PlannedRun) -> RunInfo:
         metrics=tuple(describe(metric) for metric in planned.metrics),
         start=None if run.start is None else run.start.id,
         control=run.control,
+        has_control_reward=run.reward is not None and run.reward.family == "control",
     )
 
 
@@ -198,6 +199,14 @@ def _config(run: PlannedRun) -> dict[str, Any]:
     return config
 
 
+def _require_model(run: PlannedRun) -> None:
+    if not model_folder(run).is_dir():
+        raise SpeechbenchError(
+            f"{_name(run)} is finished, but the model to go on from is gone from {model_folder(run)}: remove "
+            f"{run.folder} and run the same command again"
+        )
+
+
 def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     """Trains, evaluates, and writes the result last."""
     seconds = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
@@ -206,6 +215,7 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     if run.stage is not None and run.config is not None:
         model = load_model(planned.model.name)
         if run.start is not None:
+            _require_model(run.start)
             model.load_weights(model_folder(run.start))
         config = dataclasses.replace(run.config, progress=progress)
         reward = run.reward if config.uses_reward else None

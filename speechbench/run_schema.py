@@ -50,6 +50,7 @@ class RunInfo:
         start: Id of the run whose trained model it starts from; `None` for the base model's.
         control: What the base model was given instead of the speech, a name of
             `speechbench.benchmarks.controls.INPUTS`; `None` for speech.
+        has_control_reward: Whether it was trained on a reward that must not win: one of the family "control".
     """
 
     id: str
@@ -66,6 +67,7 @@ class RunInfo:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None
     control: str | None = None
+    has_control_reward: bool = False
 
 
 @dataclass(frozen=True)

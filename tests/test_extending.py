@@ -60,6 +60,8 @@ def test_the_page_as_it_stands(tmp_path: Path, page: Path) -> None:
     shutil.copytree(page, folder)
     printed = ""
     for block in COMMANDS:
+        if "pip install" in block:  # which moves the files
+            _evaluate_what_slam_trained(folder, packages)
         done = run(["bash", "-euo", "pipefail", "-c", block], folder, packages)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         printed += done.stdout
@@ -81,6 +83,18 @@ def test_the_page_as_it_stands(tmp_path: Path, page: Path) -> None:
     assert all((run / "result.json").is_file() for _, run in runs)
     (config,) = [info["config"] for info, _ in runs if info["label"] == "reinforce(chrf)"]
     assert config["temperature"] == 0.9 and config["per_device_train_batch_size"] == 4
+
+
+def _evaluate_what_slam_trained(folder: Path, packages: Path) -> None:
+    """A run folder stands for its trained model, which is none of ours."""
+    (trained,) = [
+        file.parent for file in folder.glob("runs/*/*/run.json") if json.loads(file.read_text())["label"] == "sft"
+    ]
+    words = ["eval", "--model", str(trained.relative_to(folder)), "--benchmark", "./clips.py:Clips(root=clips)"]
+    done = run([sys.executable, "-m", "speechbench", *words, "--limit", "8", "--json"], folder, packages)
+    assert done.returncode == 0, done.stderr
+    expected = [metric["corpus"] for metric in json.loads((trained / "result.json").read_text())["metrics"].values()]
+    assert list(json.loads(done.stdout)["metrics"].values()) == expected
 
 
 def test_the_pages_rewards(page: Path) -> None:

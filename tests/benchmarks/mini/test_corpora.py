@@ -167,6 +167,7 @@ def test_of_two_makers_at_once_the_slower_takes_the_others(cache: Path) -> None:
     ready = threading.Barrier(2, timeout=30)
     made: list[Path] = []
     returned: list[Path] = []
+    told: list[str] = []
 
     def make(folder: Path) -> None:
         made.append(folder)
@@ -175,7 +176,7 @@ def test_of_two_makers_at_once_the_slower_takes_the_others(cache: Path) -> None:
 
     def ask() -> None:
         ready.wait()
-        returned.append(made_once("corpus", {}, make))
+        returned.append(made_once("corpus", {}, make, lambda what, *_: told.append(what)))
 
     makers = [threading.Thread(target=ask) for _ in range(2)]
     for maker in makers:
@@ -183,6 +184,7 @@ def test_of_two_makers_at_once_the_slower_takes_the_others(cache: Path) -> None:
     for maker in makers:
         maker.join()
     assert len(made) == 1 and len(returned) == 2
+    assert told == ["waiting for another process that makes corpus"]
     assert folders(cache) == [returned[0]] == [returned[1]] and contents(returned[0]).keys() == {"whole"}
 
 
