@@ -27,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from killed import PHASES, POINTS, Attempt, Failure, Kill, alive, attempt
+from attempts import PHASES, POINTS, Attempt, Failure, Kill, alive, attempt
 
 SETTINGS = """\
 sft: {save_steps: 2, per_device_train_batch_size: 4}

@@ -19,14 +19,14 @@ from speechbench.grid import PlannedRun, lasting_name
 from speechbench.health import health
 from speechbench.leaderboard import Board, leaderboard
 from speechbench.locks import held, holder
-from speechbench.models.loading import load_model
+from speechbench.models.base import SpeechModel
+from speechbench.models.loading import code_hash, load_model
 from speechbench.planning import DEFAULT_TRAINERS, Plan, input_of, plan
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
-from speechbench.registry import TRAINERS
 from speechbench.run_files import remove_temporary
 from speechbench.run_schema import Result, RunInfo
-from speechbench.runs import make_sure_of_run, read_run, write_result, write_samples
+from speechbench.runs import check_sealed, make_sure_of_run, read_run, write_result, write_run, write_samples
 from speechbench.settings import described
 from speechbench.trainers.base import TrainResult
 
@@ -119,25 +119,31 @@ def run_all(planned: Plan, progress: Progress) -> None:
     What another process holds is left to it; then its result is waited for, or its place taken if it goes.
 
     Raises:
-        SpeechbenchError: If a run fails or its folder was changed; what is finished stays.
+        SpeechbenchError: If a run fails, or its folder, the model or its code was changed; what is finished stays.
     """
     progress.plan(sum(_units(planned, run) for run in planned.runs))
-    made = provenance()
-    for run in planned.runs:  # it then counts on the board as planned, until it has a result
-        make_sure_of_run(run.folder, dataclasses.replace(_info(planned, run), provenance=made))
+    for run in planned.runs:
+        _announce(planned, run)
     left = dict(enumerate(planned.runs, start=1))
     told: set[str] = set()
     while left:
         before = len(left)
         for number, run in list(left.items()):
+            if run.is_finished:
+                progress.start(_name(run), number, len(planned.runs))
+                progress.skip(_units(planned, run))
+                _report(planned, run, progress)
+                del left[number]
+                continue
             if run.start is not None and not run.start.is_finished:
                 continue
             with held(run.folder) as ours:
-                if ours or run.is_finished:
+                if ours and not run.is_finished:  # else it was finished between the look and the lock
                     progress.start(_name(run), number, len(planned.runs))
-                    _finish(planned, run, progress)
+                    _do(planned, run, progress)
+                    _report(planned, run, progress)
                     del left[number]
-                elif run.id not in told:
+                elif not ours and run.id not in told:
                     told.add(run.id)
                     progress.tell(f"{_name(run)} is being done by {holder(run.folder)}: left to it")
         if len(left) == before:
@@ -155,13 +161,21 @@ def _name(run: PlannedRun) -> str:
     return run.label if run.seed is None else f"{run.label} seed {run.seed}"
 
 
-def _finish(planned: Plan, run: PlannedRun, progress: Progress) -> None:
-    """Does the run if that is still to be done, and reports it."""
+def _announce(planned: Plan, run: PlannedRun) -> None:
+    """Makes sure that the folder is this run's: what was changed in it is better known before the work.
+
+    The run then counts on the board as planned, until it has a result. What someone else holds, is theirs to announce.
+    """
     if run.is_finished:
-        progress.skip(_units(planned, run))
-    else:
-        remove_temporary(run.folder)
-        _do(planned, run, progress)
+        make_sure_of_run(run.folder, _info(planned, run))
+        check_sealed(run.folder)
+        return
+    with held(run.folder) as ours:
+        if ours:
+            make_sure_of_run(run.folder, _info(planned, run))
+
+
+def _report(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     result = read_run(run.folder).result
     assert result is not None
     scores = [(m.display, result.metrics[str(m.spec)]) for m in planned.metrics]
@@ -186,6 +200,7 @@ def _info(planned: Plan, run: PlannedRun) -> RunInfo:
         start=None if run.start is None else run.start.id,
         control=run.control,
         has_control_reward=run.reward is not None and run.reward.family == "control",
+        provenance=provenance(),
     )
 
 
@@ -199,32 +214,50 @@ def _config(run: PlannedRun) -> dict[str, Any]:
     return config
 
 
-def _require_model(run: PlannedRun) -> None:
-    if not model_folder(run).is_dir():
+def _model_to_train(planned: Plan, run: PlannedRun) -> SpeechModel:
+    """The base model once more, as it was when the ablation was planned; with the weights of the stage before."""
+    name = planned.model.name
+    unchanged = code_hash(name) == planned.shared.get("model_file")
+    model = load_model(name)
+    if not unchanged or model.fingerprint != planned.model.fingerprint:
+        raise SpeechbenchError(f"model {name} was changed while the ablation went on: run the same command again")
+    if run.start is not None:
+        folder = model_folder(run.start)
+        if not folder.is_dir():
+            raise SpeechbenchError(
+                f"{_name(run.start)} is finished, but the model to go on from is gone from {folder}: remove "
+                f"{run.start.folder} and run the same command again"
+            )
+        model.load_weights(folder)
+    return model
+
+
+def _check_trained(run: PlannedRun, trained: object) -> None:
+    if not isinstance(trained, TrainResult):
         raise SpeechbenchError(
-            f"{_name(run)} is finished, but the model to go on from is gone from {model_folder(run)}: remove "
-            f"{run.folder} and run the same command again"
+            f"trainer {run.stage} returned {type(trained).__name__}: it should return a "
+            "speechbench.trainers.base.TrainResult"
+        )
+    if trained.model_folder != model_folder(run) or not model_folder(run).is_dir():
+        raise SpeechbenchError(
+            f"trainer {run.stage} left its model in {trained.model_folder}: it should save it to "
+            f"{model_folder(run)}, which is config.output_dir / 'checkpoints' / 'final'"
         )
 
 
 def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
-    """Trains, evaluates, and writes the result last."""
+    """Trains, evaluates, and writes the result last; the folder is held."""
+    remove_temporary(run.folder)
+    write_run(run.folder, _info(planned, run))  # its provenance is that of whoever does it
     seconds = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
     model, steps = planned.model, 0
     warnings: tuple[str, ...] = ()
     if run.stage is not None and run.config is not None:
-        model = load_model(planned.model.name)
-        if run.start is not None:
-            _require_model(run.start)
-            model.load_weights(model_folder(run.start))
-        config = dataclasses.replace(run.config, progress=progress)
+        model = _model_to_train(planned, run)
+        config = dataclasses.replace(run.config, progress=progress, trainer="+".join(run.stages))
         reward = run.reward if config.uses_reward else None
-        trained = TRAINERS.get(run.stage)(model, planned.benchmark, reward, config)
-        if not isinstance(trained, TrainResult):
-            raise SpeechbenchError(
-                f"trainer {run.stage} returned {type(trained).__name__}: it should return a "
-                "speechbench.trainers.base.TrainResult"
-            )
+        trained = planned.trainers[run.stage](model, planned.benchmark, reward, config)
+        _check_trained(run, trained)
         seconds.update(trained.seconds)
         steps, warnings = trained.steps, trained.warnings
     train = sum(seconds.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -225,6 +226,10 @@ def _work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
     from speechbench.terminal import TerminalProgress
 
     console = Console()
+    # As batch systems ask to end: like Ctrl-C, wherever the work is.
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if quiet:
             yield console, Progress()
@@ -236,6 +241,8 @@ def _work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:

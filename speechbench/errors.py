@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class SpeechbenchError(Exception):
@@ -31,7 +34,7 @@ class UsageError(SpeechbenchError):
 _ROOM = "make room there; the same command then goes on from what is finished"
 _ACCESS = "give yourself access to it, or name another place (for runs with --out)"
 _FILES = "allow more open files (`ulimit -n 4096`) or stop what holds them, and run the same command again"
-_MENDS = {
+_MENDS: dict[int | None, str] = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: _ROOM,
@@ -77,3 +80,45 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         error.filename, error.filename2 = os.fspath(path), None
         raise
+
+
+@contextmanager
+def writing(place: Path, half: Path | None = None) -> Iterator[None]:
+    """Turns the failure to write a checkpoint or a model, by whichever library, into one sentence.
+
+    Args:
+        place: What is written, for the message.
+        half: Folder that is deleted when writing it failed, whatever the reason, so that its room is free again.
+
+    Raises:
+        SpeechbenchError: If the disk is full, the place is not writable, or the like.
+    """
+    try:
+        yield
+    except Exception as error:
+        if half is not None:
+            shutil.rmtree(half, ignore_errors=True)
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        what, mend = refusal
+        raise SpeechbenchError(f"{place} cannot be written: {what}; {mend}") from error
+
+
+def _refusal(error: Exception) -> tuple[str, str] | None:
+    """What went wrong in writing and how to mend it; `None` for what is no failure to write."""
+    if isinstance(error, SpeechbenchError):
+        return None  # already a sentence
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        number, what = error.errno, error.strerror or text
+    elif found := re.search(r"\(os error (\d+)\)|Os { code: (\d+)", text):  # of safetensors and tokenizers, in Rust
+        number = int(found[1] or found[2])
+        what = os.strerror(number)
+    elif "inline_container" in text or "PytorchStreamWriter" in text:  # of torch.save, which hides the reason
+        number, what = errno.ENOSPC, "torch could not write all of it"
+    elif type(error).__name__ == "SafetensorError":  # by its name: whoever only asks for help waits for no import
+        number, what = None, text
+    else:
+        return None
+    return what, _MENDS.get(number, "make room there, or make it writable, and run the same command again")

@@ -24,7 +24,7 @@ from speechbench.progress import Progress
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, measure
-from speechbench.run_files import replace
+from speechbench.run_files import probe
 from speechbench.run_schema import MetricInfo, Sample, Score
 from speechbench.runs import write_samples
 
@@ -170,7 +170,7 @@ def evaluate_model(
     scorers = load_metrics(loaded, metrics)
     loaded.prepare(None if progress is None else progress.advance)
     if samples is not None:
-        replace(samples, "")  # what cannot be written there is better known before the work
+        probe(samples)
     speech_model = load_model(model)
     examples = loaded.load(split, limit)
     loaded.refuse_problems()

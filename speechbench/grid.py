@@ -136,4 +136,4 @@ def short(trainer: str) -> str:
 
 def hashed(content: Any) -> str:
     """SHA-256 of what JSON can write, hexadecimal."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ the model that the earlier trained, whatever else builds on that one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from speechbench.evaluation import describe, load_metrics
 from speechbench.grid import Maker, PlannedRun, hashed
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
-from speechbench.models.loading import load_model
+from speechbench.models.loading import code_hash, load_model
 from speechbench.progress import Progress
-from speechbench.registry import MODELS, TRAINERS
+from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.settings import configure
-from speechbench.specs import parse
-from speechbench.trainers.base import TrainConfig
+from speechbench.specs import Spec, parse
+from speechbench.trainers.base import TrainConfig, TrainResult
 
 _SHOWN_PROBLEMS = 5
 DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
@@ -43,13 +43,15 @@ CONTROL_REWARDS = ("random", "confidence")
 class Plan:
     """An ablation before it is done: what its runs share, and the runs in order.
 
-    A run stands after the run it starts from.
+    A run stands after the run it starts from. All plugs are held here as they were found: what is edited while the
+    ablation goes on is the next one's.
     """
 
     benchmark: Benchmark
     model: SpeechModel
     examples: Sequence[Example]
     metrics: Sequence[Reward]
+    trainers: Mapping[str, Callable[..., TrainResult]]
     sampling: Sampling
     shared: Mapping[str, Any]
     folder: Path
@@ -93,14 +95,15 @@ def plan(
     """
     progress = progress or Progress()
     set_up()
+    _check_lists(rewards=rewards, trainers=trainers, seeds=seeds)
     _check_numbers(seeds, steps, limit)
     loaded = load_benchmark(benchmark)
     chains = {name: name.split("+") for name in dict.fromkeys(trainers)}
-    configs = _configs(chains, loaded, {"max_steps": steps, "limit": limit}, config or {})
+    functions = {stage: TRAINERS.get(stage) for stages in chains.values() for stage in stages}
+    configs = _configs(chains, functions, loaded, {"max_steps": steps, "limit": limit}, config or {})
     metrics = load_metrics(loaded)
     scored = _load_rewards(rewards, loaded, metrics, controls)
-    if not scored and any(c.uses_reward for c in configs.values()):
-        raise UsageError("no reward is named: give --rewards, or only trainers that take none")
+    _check_rewards_are_used(rewards, configs)
     loaded.prepare(progress.advance)
     base = load_model(model)
     examples, learned = loaded.load("test", limit), loaded.load("train", limit)
@@ -117,7 +120,7 @@ def plan(
         "evaluation": dataclasses.asdict(sampling),
         "metrics": [dataclasses.asdict(describe(metric)) for metric in metrics],
     }
-    code = MODELS.file_hash(parse(model).name)
+    code = code_hash(model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another
         shared["model_file"] = code
     folder = Path(out) / f"{_slug(loaded.name)}-{_slug(base.name)}-{hashed(shared)[:8]}"
@@ -133,9 +136,8 @@ def plan(
             takes_reward = any(configs[name, place].uses_reward for place in range(len(stages)))
             for reward in scored if takes_reward else [None]:
                 runs += maker.chain(name, reward, seed)
-    return Plan(
-        loaded, base, examples, metrics, sampling, shared, folder, tuple({run.id: run for run in runs}.values())
-    )
+    once = tuple({run.id: run for run in runs}.values())
+    return Plan(loaded, base, examples, metrics, functions, sampling, shared, folder, once)
 
 
 def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
@@ -150,24 +152,30 @@ def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
 def _load_rewards(
     specs: Sequence[str], benchmark: Benchmark, metrics: Sequence[Reward], controls: bool
 ) -> list[Reward]:
-    measured = {str(metric.spec): metric for metric in metrics}
-    named = {str(r.spec): measured.get(str(r.spec), r) for r in (load_reward(s, benchmark) for s in specs)}
+    known = {str(metric.spec): metric for metric in metrics}  # so that each checkpoint is held once
+
+    def load(spec: str | Spec) -> Reward:
+        reward = load_reward(spec, benchmark, known)
+        return known.setdefault(str(reward.spec), reward)
+
+    named = [load(spec) for spec in specs]
     if controls:
-        real = [reward for reward in named.values() if reward.family != "control"]
-        for spec in (*CONTROL_REWARDS, *(f"shuffled({reward.spec})" for reward in real)):
-            control = load_reward(spec, benchmark)
-            named.setdefault(str(control.spec), control)
-    return list(named.values())  # each checkpoint is held once
+        real = [reward for reward in named if reward.family != "control"]
+        named += [load(spec) for spec in CONTROL_REWARDS]
+        named += [load(Spec("shuffled", arguments=(reward.spec,))) for reward in real]
+    return list(dict.fromkeys(named))
 
 
 def _configs(
     chains: Mapping[str, Sequence[str]],
+    functions: Mapping[str, Callable[..., TrainResult]],
     benchmark: Benchmark,
     common: Mapping[str, int | None],
     sections: Mapping[str, Mapping[str, Any]],
 ) -> dict[tuple[str, int], TrainConfig]:
     """The configuration of every stage of every chain, by the chain's name and the stage's place."""
-    known = {part for name, stages in chains.items() for part in (name, *stages)}
+    stages_and_starts = [(stage, "+".join(s[: place + 1])) for s in chains.values() for place, stage in enumerate(s)]
+    known = {name for both in stages_and_starts for name in both}
     for section, settings in sections.items():
         for part in str(section).split("+"):
             TRAINERS.get(part)
@@ -184,8 +192,27 @@ def _configs(
         for place, stage in enumerate(stages):
             of_stage = "+".join(stages[: place + 1])
             own = {**sections.get(stage, {}), **sections.get(of_stage, {}), **given}
-            made[name, place] = configure(of_stage, TRAINERS.get(stage), own, defaults)
+            made[name, place] = configure(of_stage, functions[stage], own, defaults)
     return made
+
+
+def _check_rewards_are_used(rewards: Sequence[str], configs: Mapping[tuple[str, int], TrainConfig]) -> None:
+    takes_one = any(config.uses_reward for config in configs.values())
+    if takes_one and not rewards:
+        raise UsageError("no reward is named: give --rewards, or only trainers that take none")
+    if rewards and not takes_one:
+        trainers = ", ".join(dict.fromkeys(name for name, _ in configs))
+        raise UsageError(
+            f"none of the trainers ({trainers}) takes a reward: leave {', '.join(rewards)} out, or add grpo"
+        )
+
+
+def _check_lists(**lists: object) -> None:
+    for what, value in lists.items():
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise UsageError(f"{what}={value!r} should be a list, as in {what}=[{value!r}]")
+        if not value and what != "rewards":
+            raise UsageError(f"{what} is empty: name at least one")
 
 
 def _check_numbers(seeds: Sequence[int], steps: int | None, limit: int | None) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.sources import code_hash_of, file_of, place_of, target_of
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -37,6 +38,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._lazy = dict(builtin or {})
         self._loaded: dict[str, T] = {}
+        self._code: dict[str, str | None] = {}  # hashes of what was registered by decorator, as it then was
         self._installed: dict[str, list[EntryPoint]] | None = None  # by name; more than one if packages clash
 
     def register(self, name: str) -> Callable[[P], P]:
@@ -51,6 +53,8 @@ class Registry(Generic[T]):
             if self._is_taken(name, value):
                 raise UsageError(f"{self.kind} {name!r} is already registered, by {self.where(name)}")
             self._loaded[name] = value
+            if name not in self._lazy:
+                self._code[name] = code_hash_of(value)
             return plug
 
         return decorate
@@ -58,8 +62,8 @@ class Registry(Generic[T]):
     def _is_taken(self, name: str, value: T) -> bool:
         if name in self._loaded:
             first = self._loaded[name]
-            return first is not value and _place(first) != _place(value) and not _is_new_edition(first, value)
-        return name in self._lazy and self._lazy[name] != _target(value)
+            return first is not value and place_of(first) != place_of(value) and not _is_new_edition(first, value)
+        return name in self._lazy and self._lazy[name] != target_of(value)
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
@@ -76,8 +80,8 @@ class Registry(Generic[T]):
         """
         entries = self._entries().get(name, [])
         places = [f"{entry.value} of the package {_package(entry)}" for entry in entries]
-        if name in self._loaded and _target(self._loaded[name]) not in [entry.value for entry in entries]:
-            places.insert(0, _place(self._loaded[name]))
+        if name in self._loaded and target_of(self._loaded[name]) not in [entry.value for entry in entries]:
+            places.insert(0, place_of(self._loaded[name]))
         elif name in self._lazy:
             places.insert(0, self._lazy[name])
         return " and by ".join(places)
@@ -105,16 +109,35 @@ class Registry(Generic[T]):
         return self._loaded.setdefault(name, plug)
 
     def file_hash(self, name: str) -> str | None:
-        """SHA-256 of the text of the file that a plug stands in, so that an edited one is known for another.
+        """SHA-256 of the code behind a plug, so that an edited one is known for another.
 
-        `None` for a built-in plug, whose version is speechbench's, and for one registered by decorator.
+        It is of the text of the file that the plug stands in; of a plug that a notebook or the script that is run
+        has registered, of the text of its definition alone. What was registered by decorator counts as it was then:
+        that is what runs, whatever was written into the file since.
+
+        Returns:
+            Hexadecimal; `None` for a built-in plug, whose version is speechbench's, and for an unknown name.
+
+        Raises:
+            UsageError: If the text cannot be read.
         """
+        found: str | None
         path, colon, _ = name.rpartition(":")
         if name in self._entries():
-            file = _file(self.get(name))
+            package = _package(self._entries()[name][0])  # of a compiled one its version tells
+            found = code_hash_of(self.get(name)) or hashlib.sha256(package.encode()).hexdigest()
+        elif name in self._code:
+            found = self._code[name]
+        elif name not in self._lazy and colon and path.endswith(".py"):
+            found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         else:
-            file = path if name not in self._loaded and colon and path.endswith(".py") else None
-        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+            return None
+        if found is None:
+            raise UsageError(
+                f"{self.kind} {name}: its source text cannot be read, so that runs could not tell it from an edited "
+                f"one; put it into a file and name that, as path/to/file.py:{name}"
+            )
+        return found
 
     def _entries(self) -> dict[str, list[EntryPoint]]:
         """What installed packages declare, by name; read once."""
@@ -202,32 +225,13 @@ def _module_of_file(path: Path) -> Any:
 def _is_new_edition(first: object, second: object) -> bool:
     """Whether both are of one file that was edited and imported again, or of one notebook's cells."""
     if getattr(first, "__module__", None) == getattr(second, "__module__", None):
-        return _target(first) == _target(second) and _target(first).startswith("__main__:")
-    return _file(first) is not None and _file(first) == _file(second)
-
-
-def _file(plug: object) -> str | None:
-    try:
-        return inspect.getsourcefile(cast(Any, plug))
-    except TypeError:
-        return None
+        return target_of(first) == target_of(second) and target_of(first).startswith("__main__:")
+    return file_of(first) is not None and file_of(first) == file_of(second)
 
 
 def _package(entry: EntryPoint) -> str:
     """Name and version of the package that declares an entry point."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value.partition(":")[0]
-
-
-def _target(plug: object) -> str:
-    return f"{getattr(plug, '__module__', '?')}:{getattr(plug, '__qualname__', '?')}"
-
-
-def _place(plug: object) -> str:
-    try:
-        _, line = inspect.getsourcelines(cast(Any, plug))
-        return f"{inspect.getsourcefile(cast(Any, plug))}:{line}"
-    except (TypeError, OSError):
-        return _target(plug)
 
 
 REWARDS: Registry[Any] = Registry(

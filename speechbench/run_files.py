@@ -56,6 +56,22 @@ def replace(path: Path, text: str) -> Path:
     return path
 
 
+def probe(path: Path) -> None:
+    """Finds out whether a file can be written there, before the work that it is to hold; one that is there stays.
+
+    Raises:
+        OSError: If it cannot; it names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write("\n")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def remove_temporary(folder: Path) -> None:
     """Removes what a killed process has left half written; only for who holds the folder."""
     for path in folder.glob(".*.tmp"):

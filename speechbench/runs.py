@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "Sample",
     "Samples",
     "Score",
+    "check_sealed",
     "find_runs",
     "read_run",
     "read_samples",
@@ -98,18 +99,23 @@ class Run:
         """What was logged at each step of the training, in order; empty where nothing was trained.
 
         Raises:
-            SpeechbenchError: If a line cannot be read, or one was changed since the run was finished.
+            SpeechbenchError: If a line is no JSON object, or one was changed since the run was finished.
         """
         path = self.folder / TRAIN
         if self.finished:
             check_seal(self.folder / RESULT, read_json(self.folder / RESULT), TRAIN)
         lines = []
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+        texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, text in enumerate(texts, 1):
             try:
-                lines.append(json.loads(text))
+                line = json.loads(text)
+                if not isinstance(line, dict):
+                    raise ValueError(f"{text[:40]!r} is no JSON object")
             except ValueError as error:
-                if self.finished:  # else it is being written
+                if self.finished or number < len(texts):  # else it is being written
                     raise broken(path, error, number) from None
+            else:
+                lines.append(line)
         return lines
 
 
@@ -157,7 +163,7 @@ def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAM
 def write_result(folder: Path | str, result: Result) -> Path:
     """Writes `result.json`, which makes the run a finished one: call it last.
 
-    It holds hashes of itself and of the run's other files as they are now.
+    It holds hashes of itself and of the run's other files as they are now, see `check_sealed`.
 
     Returns:
         The file.
@@ -165,6 +171,22 @@ def write_result(folder: Path | str, result: Result) -> Path:
     path = Path(folder) / RESULT
     metrics = {name: {"corpus": corpus} for name, corpus in result.metrics.items()}
     return write_json(path, sealed(path, {**dataclasses.asdict(result), "metrics": metrics}, (RUN, TRAIN, SAMPLES)))
+
+
+def check_sealed(folder: Path | str) -> None:
+    """Makes sure that no file of a finished run was changed since; an unfinished run has nothing to check.
+
+    The files are `result.json`, `run.json`, `train.jsonl` and `samples.jsonl`: all that the board is made of. What
+    was trained, in `checkpoints`, is not sealed: it is large, and may be removed for its room.
+
+    Raises:
+        SpeechbenchError: If one was changed, cut or removed; the message names it and the fix.
+    """
+    path = Path(folder) / RESULT
+    if path.exists():
+        content = read_json(path)
+        for name in (RESULT, RUN, TRAIN, SAMPLES):
+            check_seal(path, content, name)
 
 
 def read_run(folder: Path | str) -> Run:
@@ -187,20 +209,22 @@ def read_run(folder: Path | str) -> Run:
     return Run(folder, RunInfo(**{**known, "metrics": metrics}), _read_result(folder / RESULT, metrics))
 
 
-def find_runs(out: Path | str) -> list[Run]:
+def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]:
     """All runs under a folder, finished and unfinished, ordered by their folders.
 
     Args:
         out: A run folder, an ablation's folder, or the folder of several ablations.
+        only: Ids of the runs that count, which are their folders' names: no other is opened, so that none of
+            them stands in the way. `None` for all.
 
     Raises:
-        SpeechbenchError: If there is no such folder, or one of its runs cannot be read.
+        SpeechbenchError: If there is no such folder, or one of these runs cannot be read.
     """
     out = Path(out)
     if not out.is_dir():
         raise SpeechbenchError(f"there is no folder {out}: make runs with `speechbench ablate`, or name their folder")
     found = {path.parent for pattern in (RUN, f"*/{RUN}", f"*/*/{RUN}") for path in out.glob(pattern)}
-    return [read_run(folder) for folder in sorted(found)]
+    return [read_run(folder) for folder in sorted(found) if only is None or folder.resolve().name in only]
 
 
 def read_samples(path: Path, metrics: Iterable[MetricInfo]) -> Samples:

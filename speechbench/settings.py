@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import json
 import math
 import types
 import typing
@@ -15,7 +16,7 @@ from typing import Any
 from speechbench.errors import UsageError
 from speechbench.trainers.base import TrainConfig, TrainResult
 
-_OURS = frozenset({"output_dir", "progress", "seed"})  # fields that the ablation sets for each run
+_OURS = frozenset({"output_dir", "progress", "seed", "trainer"})  # fields that the ablation sets for each run
 
 
 def configure(
@@ -43,9 +44,18 @@ def configure(
             raise UsageError(f"configuration of {name}: there is no {key!r}; {hint}")
         values[key] = _typed(value, types_of[key], f"configuration of {name}: {key}={value!r}")
     try:
-        return kind(output_dir=Path(), **values)
+        config = kind(output_dir=Path(), **values)
     except UsageError as error:
         raise UsageError(f"configuration of {name}: {error}") from None
+    for key, value in described(config).items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"configuration of {name}: {key}={value!r} is kept with the run as JSON, which cannot hold it: let the "
+                "field be a text, a number, or a list of these"
+            ) from None
+    return config
 
 
 def _kind(name: str, function: Callable[..., TrainResult]) -> type[TrainConfig]:

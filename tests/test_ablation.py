@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from speechbench.ablation import Plan, _info, plan, run_all
+from speechbench.errors import SpeechbenchError
 from speechbench.locks import held
-from speechbench.runs import find_runs
+from speechbench.models.tiny import FOLDER
+from speechbench.progress import Progress
+from speechbench.runs import find_runs, read_run, write_run
 
 GRID = ["--rewards", "bleu", "--limit", "6", "--out", "runs"]
 
@@ -67,6 +75,95 @@ def test_two_at_once_share_the_runs_and_wait_for_what_another_holds(tmp_path: Pa
     chain = runs["sft+grpo(bleu)"].info
     assert (chain.start, chain.trainer) == (runs["sft"].info.id, "sft+grpo")
     assert chain.config["start"]["max_steps"] == 2
+
+
+MINE = """
+from speechbench.trainers.sft import SftConfig, SftTrainer
+from speechbench.trainers.base import TrainResult
+
+def mine(model, benchmark, reward, config: SftConfig) -> TrainResult:
+    return SftTrainer(model, benchmark, config).run()
+
+def elsewhere(model, benchmark, reward, config: SftConfig) -> TrainResult:
+    model.save(config.output_dir / "model")
+    return TrainResult(config.output_dir / "model", 1, {})
+"""
+
+
+def own_grid(folder: Path, trainer: str, **more: Any) -> Plan:
+    (folder / "mine.py").write_text(MINE)
+    return plan([], [f"{folder}/mine.py:{trainer}"], steps=1, limit=2, out=folder / "runs", **more)
+
+
+def test_what_is_edited_meanwhile_is_the_next_ablations(tmp_path: Path) -> None:
+    planned = own_grid(tmp_path, "mine")
+    (tmp_path / "mine.py").write_text("def mine(model, benchmark, reward, config):\n    raise SystemExit('edited')\n")
+    run_all(planned, Progress())
+    assert all(run.is_finished for run in planned.runs)
+    assert read_run(planned.runs[1].folder).info.trainer == "mine"
+    (tmp_path / "mine.py").write_text(MINE.replace("elsewhere", "anywhere"))
+    assert own_grid(tmp_path, "mine").runs[1].id == planned.runs[1].id  # written anew as it was
+
+
+def test_a_model_that_is_changed_meanwhile_is_told(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(FOLDER, tmp_path / name)
+    other = tmp_path / "two" / "model.safetensors"
+    save_file({key: value + 1 for key, value in load_file(other).items()}, other, {"format": "pt"})
+    planned = own_grid(tmp_path, "mine", model=str(tmp_path / "one"))
+    shutil.copy(other, tmp_path / "one" / "model.safetensors")
+    with pytest.raises(SpeechbenchError, match="one was changed while the ablation went on: run the same command"):
+        run_all(planned, Progress())
+    assert not planned.runs[1].is_finished
+
+
+def test_a_trainer_leaves_its_model_where_it_is_looked_for(tmp_path: Path) -> None:
+    planned = own_grid(tmp_path, "elsewhere")
+    with pytest.raises(SpeechbenchError, match=r"elsewhere left its model in .*/model: it should save it to .*/final"):
+        run_all(planned, Progress())
+
+
+def test_what_is_finished_is_looked_at_first_and_needs_no_lock(tmp_path: Path) -> None:
+    planned = own_grid(tmp_path, "mine")
+    run_all(planned, Progress())
+    first = {path: path.read_bytes() for path in tmp_path.glob("runs/*/*/*.json*")}
+    with held(planned.runs[0].folder), held(planned.runs[1].folder):
+        run_all(planned, Progress())
+    assert {path: path.read_bytes() for path in first} == first
+    samples = planned.runs[1].folder / "samples.jsonl"
+    samples.write_text(samples.read_text().replace('"tokens": ', '"tokens": 1'))
+    (planned.runs[0].folder / "result.json").unlink()
+    with pytest.raises(SpeechbenchError, match=r"samples\.jsonl was changed"):
+        run_all(planned, Progress())
+    assert not planned.runs[0].is_finished  # the base was not measured again before that was told
+
+
+def test_a_run_is_its_doers(tmp_path: Path) -> None:
+    planned = own_grid(tmp_path, "mine")
+    write_run(planned.runs[0].folder, dataclasses.replace(_info(planned, planned.runs[0]), provenance={"threads": 64}))
+    (planned.runs[0].folder / ".run.json.1.tmp").touch()  # of one that was killed
+    run_all(planned, Progress())
+    assert read_run(planned.runs[0].folder).info.provenance["threads"] == torch.get_num_threads()
+    assert not list(planned.runs[0].folder.glob("*.tmp")) + list(planned.runs[0].folder.glob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_controls_are_done_and_stand_on_the_board(tmp_path: Path) -> None:
+    words = ["ablate", *GRID, "--trainers", "grpo", "--steps", "1", "--controls", "--json"]
+    process = start(tmp_path, *words)
+    out, errors = process.communicate(timeout=250)
+    assert process.returncode == 0, errors
+    rows = {row["label"]: row for row in json.loads(out)[0]["rows"]}
+    assert rows.keys() == {
+        "base", "grpo(bleu)", "no-audio", "question-only", "gold-transcript",
+        "grpo(random)", "grpo(confidence)", "grpo(shuffled(bleu))",
+    }  # fmt: skip
+    assert [label for label, row in rows.items() if not row["control"]] == ["base", "grpo(bleu)"]
+    texts = {
+        run.info.label: [sample.hypothesis for sample in run.samples.records] for run in find_runs(tmp_path / "runs")
+    }
+    inputs = [texts[label] for label in ("base", "no-audio", "question-only", "gold-transcript")]
+    assert all(one != two for place, one in enumerate(inputs) for two in inputs[:place])
 
 
 @pytest.mark.slow

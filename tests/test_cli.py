@@ -58,6 +58,13 @@ def test_the_light_commands_load_no_torch(tmp_path: Path) -> None:
         assert done.stderr.splitlines()[-1] == "[]", words
 
 
+def test_a_call_that_fails_leaves_earlier_answers_alone(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text("kept\n")
+    result = call("eval", "--samples", str(tmp_path / "answers.jsonl"), "--model", "tinny", "--limit", "2")
+    assert result.exit_code == 2 and "did you mean 'tiny'?" in result.output
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("answers.jsonl", "kept\n")]
+
+
 @pytest.mark.slow
 def test_the_main_job_in_small_resumes_and_shows_itself_again(tmp_path: Path) -> None:
     """Base, SFT and both GRPOs on a custom reward and BLEU, from one command; the second call does nothing."""

@@ -10,6 +10,7 @@ import pytest
 from speechbench.errors import UsageError
 from speechbench.planning import Plan, input_of, plan
 from speechbench.progress import Progress
+from speechbench.rewards.shuffled import Shuffled
 
 
 class Told(Progress):
@@ -59,6 +60,27 @@ def test_settings_of_a_stage_hold_wherever_it_stands_and_those_of_the_chain_on_t
     assert by_label["sft"] is not None and by_label["sft"].max_steps == 7
     other = planned(tmp_path, trainers="sft+grpo", config={**config, "sft": {"max_steps": 8}})
     assert other.runs[-1].id != found.runs[-1].id  # it starts from another model
+
+
+def test_settings_of_the_front_of_a_chain_hold_there(tmp_path: Path) -> None:
+    config = {"grpo": {"beta": 0.1}, "sft+grpo": {"beta": 0.0}, "sft+grpo+grpo": {"max_steps": 9}}
+    found = planned(tmp_path, trainers="sft+grpo+grpo", config=config)
+    assert labels(found) == ["base", "sft", "sft+grpo(bleu)", "sft+grpo(bleu)+grpo(bleu)"]
+    betas = [getattr(run.config, "beta", None) for run in found.runs]
+    assert betas == [None, None, 0.0, 0.1]
+    assert found.runs[3].config is not None and found.runs[3].config.max_steps == 9
+
+
+def test_a_text_where_a_list_belongs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"rewards='bleu' should be a list, as in rewards=\['bleu'\]"):
+        plan("bleu", out=tmp_path)
+
+
+def test_a_checkpoint_is_held_once(with_controls: Plan) -> None:
+    rewards = {run.label: run.reward for run in with_controls.runs}
+    comet, shuffled = rewards["grpo(comet)"], rewards["grpo(shuffled(comet))"]
+    assert isinstance(shuffled, Shuffled) and shuffled.inner is comet
+    assert comet in with_controls.metrics
 
 
 def test_a_reward_of_an_earlier_stage_names_the_later_one(tmp_path: Path) -> None:
@@ -112,6 +134,14 @@ def test_gold_transcript_is_left_out_with_a_word_where_one_is_lacking(tmp_path: 
         ({"trainers": "sft+grop"}, "unknown trainer 'grop': did you mean 'grpo'?"),
         ({"trainers": "sft+"}, "unknown trainer ''"),
         ({"config": {"sft+grpo": {}}}, "configuration of 'sft+grpo': that trainer is not among grpo"),
+        (
+            {"config": {"grpo+sft": {}}, "trainers": "sft+grpo"},
+            "configuration of 'grpo+sft': that trainer is not among",
+        ),
+        ({"trainers": "sft"}, "none of the trainers (sft) takes a reward: leave bleu out, or add grpo"),
+        ({"rewards": ""}, "no reward is named"),
+        ({"trainers": ""}, "trainers is empty: name at least one"),
+        ({"seeds": []}, "seeds is empty: name at least one"),
         ({"config": {"grpo": None}}, "configuration of grpo: None should hold settings"),
         ({"config": {"grpo": {"num_generations": 1}}}, "configuration of grpo: num_generations=1"),
         ({"steps": 0}, "steps=0 should be a whole number, 1 or more"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +134,106 @@ def test_edited_file_may_register_its_name_again(tmp_path: Path) -> None:
         REWARDS._loaded.pop("edited", None)
 
 
+MODULE = """
+from speechbench.registry import register_reward
+
+HELP = {help}
+
+@register_reward("by-decorator")
+def mine(completions, **columns):
+    return [HELP for _ in completions]
+"""
+
+
+def test_plug_registered_by_an_imported_module_is_known_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By all of it, as it was when it was imported: that is what runs."""
+    file = tmp_path / "plugs_by_decorator.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for number in (1, 2):
+        file.write_text(MODULE.format(help=number) + "#" * number)  # of another length: Python compiles it again
+        importlib.invalidate_caches()
+        try:
+            importlib.import_module(file.stem)
+            file.write_text("")
+            hashes.append(REWARDS.file_hash("by-decorator"))
+        finally:
+            sys.modules.pop(file.stem, None)
+            REWARDS._loaded.pop("by-decorator", None)
+            REWARDS._code.pop("by-decorator", None)
+    assert None not in hashes and len(set(hashes)) == 2
+
+
+def test_decorators_of_others_do_not_hide_the_plugs_file(rewards: Registry[Any]) -> None:
+    @functools.lru_cache
+    def mine() -> None: ...
+
+    rewards.register("mine")(mine)
+    rewards.register("bound")(functools.partial(mine))
+    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    assert rewards.file_hash("mine") == rewards.file_hash("bound") == own
+
+
+def test_builtin_plugs_are_known_by_the_version_alone(rewards: Registry[Any]) -> None:
+    import json
+
+    rewards.register("lazy")(json.dumps)
+    assert rewards.file_hash("lazy") is None
+    assert REWARDS.get("slots") is not None and REWARDS.file_hash("slots") is None
+    assert BENCHMARKS.get("covost2") is not None and BENCHMARKS.file_hash("covost2") is None
+
+
+CELLS = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+from speechbench.registry import REWARDS
+
+shell = InteractiveShell.instance()
+define = '''
+from speechbench.registry import register_reward
+{other}
+
+@register_reward("function")
+def function(completions, **columns):
+    return [{value} for _ in completions]
+
+class Base:
+    def score(self, batch): ...
+
+@register_reward("class")
+class Mine(Base):
+    range = (0, {value})
+
+    def score(self, batch):
+        return batch
+'''
+for other, value in (("a = 1", 1), ("a = 2", 1), ("a = 2", 2)):
+    shell.run_cell(define.format(other=other, value=value)).raise_error()
+    print(REWARDS.file_hash("function"), REWARDS.file_hash("class"))
+"""
+
+
+def test_cell_of_a_notebook_is_known_by_what_it_defines_alone(tmp_path: Path) -> None:
+    pytest.importorskip("IPython")
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", CELLS], capture_output=True, text=True, check=True, env=environment)
+    first, same, edited = (line.split() for line in ran.stdout.splitlines())
+    assert first == same and "None" not in first
+    assert edited[0] != first[0] and edited[1] != first[1]
+
+
+def test_what_was_typed_at_a_prompt_is_refused_where_it_must_be_known_again(rewards: Registry[Any]) -> None:
+    typed: dict[str, Any] = {"__name__": "__main__"}
+    exec("def function(): ...\nclass Mine:\n    def score(self): ...", typed)
+    for name in ("function", "Mine"):
+        rewards.register(name)(typed[name])
+        assert rewards.get(name) is typed[name]
+        with pytest.raises(UsageError, match=rf"reward {name}: its source text cannot be read.*file\.py:{name}$"):
+            rewards.file_hash(name)
+
+
 @pytest.mark.parametrize(
     ("text", "attribute", "message"),
     [
@@ -180,11 +284,15 @@ def test_installed_entry_point(rewards: Registry[Any], install: Install) -> None
 
 
 def test_plug_of_a_package_is_known_by_its_file(rewards: Registry[Any], install: Install) -> None:
-    import hashlib
     import json
 
     install(("installed", "json:loads"))
     assert rewards.file_hash("installed") == hashlib.sha256(Path(json.__file__).read_bytes()).hexdigest()
+
+
+def test_plug_of_a_package_without_source_is_known_by_its_version(rewards: Registry[Any], install: Install) -> None:
+    install(("compiled", "math:sqrt"))
+    assert rewards.file_hash("compiled") == hashlib.sha256(b"toolbox 1.2").hexdigest()
 
 
 @pytest.mark.parametrize(

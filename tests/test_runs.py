@@ -18,6 +18,7 @@ from speechbench.runs import (
     RunInfo,
     Sample,
     Score,
+    check_sealed,
     find_runs,
     make_sure_of_run,
     read_run,
@@ -78,6 +79,7 @@ def test_runs_are_found_finished_or_not_from_any_level(folder: Path) -> None:
     for out, expected in ((folder.parent.parent, ["a1", "b2"]), (folder.parent, ["a1"]), (folder, ["a1"])):
         assert [run.info.id for run in find_runs(out)] == expected
     assert [run.finished for run in find_runs(folder.parent.parent)] == [True, False]
+    assert [run.info.id for run in find_runs(folder.parent.parent, only=["b2"])] == ["b2"]
 
 
 def test_a_killed_write_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +138,29 @@ def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
     fails("samples.jsonl is missing")
 
 
+@pytest.mark.parametrize("name", ["result.json", "run.json", "train.jsonl", "samples.jsonl"])
+def test_all_that_is_sealed_is_looked_at_in_one_call(folder: Path, name: str) -> None:
+    (folder / "train.jsonl").write_text('{"step": 1}\n')
+    write_result(folder, RESULT)
+    check_sealed(folder)
+    path = folder / name
+    path.write_text(path.read_text().replace("1", "7"))
+    with pytest.raises(SpeechbenchError, match=rf"{name} was changed or cut .*remove the run's folder"):
+        check_sealed(folder)
+    path.unlink()
+    if name == "result.json":
+        check_sealed(folder)  # unfinished: its files are still being written
+    else:
+        with pytest.raises(SpeechbenchError, match=rf"{name} is missing"):
+            check_sealed(folder)
+
+
+def test_a_log_that_came_later_is_found(folder: Path) -> None:
+    (folder / "train.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(SpeechbenchError, match=r"train\.jsonl was changed"):
+        check_sealed(folder)
+
+
 def test_broken_samples_are_told_by_line(tmp_path: Path) -> None:
     path = write_samples(tmp_path, SAMPLES)
     lines = path.read_text().split("\n")
@@ -168,6 +193,16 @@ def test_the_log_is_read_back_and_sealed(tmp_path: Path) -> None:
     (folder / "train.jsonl").write_text('{"step": 1, "reward": 0.9}\n')
     with pytest.raises(SpeechbenchError, match=r"train\.jsonl was changed"):
         read_run(folder).log  # noqa: B018
+
+
+@pytest.mark.parametrize("text", ["5", '{"step": 2, "rew', "[1]"])
+def test_a_broken_log_is_told_by_line(tmp_path: Path, text: str) -> None:
+    write_run(tmp_path, INFO)
+    (tmp_path / "train.jsonl").write_text(f'{{"step": 1}}\n{text}\n{{"step": 3}}\n')
+    for finish in (lambda: None, lambda: write_samples(tmp_path, SAMPLES) and write_result(tmp_path, RESULT)):
+        finish()
+        with pytest.raises(SpeechbenchError, match=r"train\.jsonl line 2 is broken: .*; remove the run's folder"):
+            read_run(tmp_path).log  # noqa: B018
 
 
 def test_a_planned_run_is_announced_once_and_edits_are_found(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ def test_booleans_and_texts_are_not_guessed() -> None:
         configure("own", own, {"kind": 3}, {})
 
 
+def test_what_json_cannot_hold_is_no_setting() -> None:
+    with pytest.raises(UsageError, match=r"configuration of own: layers=.* JSON, which cannot hold it"):
+        configure("own", own, {"layers": {1, 2}}, {})
+
+
 def test_a_trainer_must_declare_its_configuration() -> None:
     with pytest.raises(UsageError, match="trainer bare: its parameter `config` must be annotated"):
         configure("bare", bare, {}, {})

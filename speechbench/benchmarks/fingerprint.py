@@ -1,4 +1,4 @@
-"""What tells two sets of examples apart: their texts and the bytes of their audio.
+"""What tells two sets of examples apart: all that they say, and the bytes of their audio.
 
 All audio is read for it, before anything is trained: the moment to find what is broken.
 """
@@ -18,9 +18,10 @@ _THREADS = 8  # reading and hashing both release the interpreter's lock
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """SHA-256, hexadecimal, over ids, instructions, references, sources, languages and audio bytes, in order.
+    """SHA-256, hexadecimal, over every field of the examples and the bytes of their audio, in order.
 
-    Where the files lie does not count, so a copied data set has the same fingerprint.
+    Where the files lie does not count, so a copied data set has the same fingerprint. Columns count, whose order
+    does not: rewards get them by name. What is no JSON in them counts by its `str`.
 
     Raises:
         SpeechbenchError: If an audio file cannot be used; the message names the first and how many there are.
@@ -40,9 +41,11 @@ def fingerprint(examples: Sequence[Example]) -> str:
             example.source,
             example.source_language,
             example.target_language,
+            example.speaker,
+            dict(example.columns),
             None if example.audio is None else examined[example.audio][0],
         )
-        digest.update(json.dumps(fields).encode() + b"\n")
+        digest.update(json.dumps(fields, sort_keys=True, default=str).encode() + b"\n")
     return digest.hexdigest()
 
 

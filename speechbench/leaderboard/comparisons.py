@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechbench.errors import SpeechbenchError
+from speechbench.leaderboard.baselines import BASELINES, counterpart
 from speechbench.leaderboard.statistics import Array, bootstrap, holm, interval, paired_p
-from speechbench.leaderboard.store import INPUT_CONTROLS, Group, Row
+from speechbench.leaderboard.store import Group
 from speechbench.runs import Run
 
 ALPHA = 0.05
-BASELINES = ("base", "sft")
-"""Trainers of the rows that every other row is tested against."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,14 @@ class Comparison:
     """A row's score against another row's on the same examples.
 
     Attributes:
+        against: Label of the other row.
         difference: Score less the other row's, on the field's scale.
         interval: 95% paired bootstrap interval of the difference over examples.
         p: Two-sided, of the paired bootstrap.
         p_holm: Corrected over the board's family of tests.
     """
 
+    against: str
     difference: float
     interval: tuple[float, float]
     p: float
@@ -61,7 +62,7 @@ class Comparisons:
     Attributes:
         examples: Size of the test set; 0 while no run is finished.
         measured: By place of the row in the group, and metric; without what is unfinished or does not apply.
-        tests: By place of the row, metric, and "base" or "sft".
+        tests: By place of the row, metric, and one of `BASELINES`.
         family: How many tests are planned, those of unfinished runs included.
     """
 
@@ -75,8 +76,8 @@ def compare(group: Group, resamples: int) -> Comparisons:
     """Measures and tests every row of a group.
 
     The family is fixed before any result is seen: every metric, times every row that is tested against base,
-    and every row that is tested against SFT. Tests of unfinished runs count as p = 1, so that no correction
-    grows weaker by looking early.
+    every row that is tested against SFT, and every row that is tested against its control. Tests of unfinished
+    runs count as p = 1, so that no correction grows weaker by looking early.
 
     Raises:
         SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
@@ -90,38 +91,19 @@ def compare(group: Group, resamples: int) -> Comparisons:
         if (other := counterpart(row, group.rows, baseline)) is not None
         for metric in group.metrics
     ]
-    raw: dict[tuple[int, str, str], tuple[float, Array, float]] = {}
+    raw: dict[tuple[int, str, str], tuple[str, float, Array, float]] = {}
     for place, metric, baseline, other in planned:
         mine, theirs = measured.get((place, metric)), measured.get((other, metric))
         if mine is not None and theirs is not None:
             difference, draws = mine.score - theirs.score, mine.draws - theirs.draws
-            raw[place, metric, baseline] = difference, draws, paired_p(difference, draws)
-    corrected = holm([p for _, _, p in raw.values()], len(planned))
+            p = paired_p(difference, draws)
+            raw[place, metric, baseline] = group.rows[other].label, difference, draws, p
+    corrected = holm([p for *_, p in raw.values()], len(planned))
     tests = {
-        key: Comparison(difference, interval(draws), p, p_holm)
-        for (key, (difference, draws, p)), p_holm in zip(raw.items(), corrected, strict=True)
+        key: Comparison(against, difference, interval(draws), p, p_holm)
+        for (key, (against, difference, draws, p)), p_holm in zip(raw.items(), corrected, strict=True)
     }
     return Comparisons(len(ids), measured, tests, len(planned))
-
-
-def counterpart(row: Row, rows: Sequence[Row], baseline: str) -> int | None:
-    """Place of the base or SFT row that a row is tested against: of the same weights, else the only one.
-
-    Args:
-        row: Which is tested.
-        rows: Of its board.
-        baseline: "base" or "sft".
-
-    Returns:
-        `None` for the base row, for SFT rows against SFT, for controls of the base model's input against SFT, and
-        where there is no such row or no telling which.
-    """
-    if row.trainer in ("base", baseline) or (row.trainer in INPUT_CONTROLS and baseline != "base"):
-        return None
-    candidates = [place for place, other in enumerate(rows) if other.trainer == baseline]
-    same = [place for place in candidates if rows[place].model_fingerprint == row.model_fingerprint]
-    chosen = same or candidates
-    return chosen[0] if len(chosen) == 1 else None
 
 
 def _shared_ids(group: Group) -> tuple[str, ...]:

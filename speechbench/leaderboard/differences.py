@@ -1,10 +1,11 @@
-"""The board's tests in figures: how much each row differs from base and from SFT, and how sure that is."""
+"""The board's tests in figures: how much each row differs from base, SFT and its control, and how sure that is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from speechbench.leaderboard.comparisons import BASELINES, Comparison
+from speechbench.leaderboard.baselines import BASELINES
+from speechbench.leaderboard.comparisons import Comparison
 from speechbench.leaderboard.table import Board
 
 HEADING = "difference, p (paired bootstrap, after Holm)"
@@ -15,7 +16,7 @@ class Difference:
     """One row against one baseline.
 
     Attributes:
-        label: "grpo(bleu) − base".
+        label: "grpo(bleu) − base", "grpo(bleu) − grpo(shuffled(bleu))".
         comparisons: One for each metric, in the columns' order; `None` where it is not tested.
     """
 
@@ -24,14 +25,16 @@ class Difference:
 
 
 def differences(board: Board) -> list[Difference]:
-    """Every row against base, then every row against SFT; rows without a test are left out."""
+    """Every row against base, then against SFT, then against its control; rows without a test are left out."""
     metrics = [place for place, column in enumerate(board.columns) if column.kind == "metric"]
-    found = [
-        Difference(f"{row.label} − {baseline}", tuple(getattr(row.cells[place], baseline) for place in metrics))
-        for baseline in BASELINES
-        for row in board.rows
-    ]
-    return [difference for difference in found if any(difference.comparisons)]
+    found = []
+    for baseline in BASELINES:
+        for row in board.rows:
+            comparisons = tuple(getattr(row.cells[place], baseline) for place in metrics)
+            against = next((comparison.against for comparison in comparisons if comparison is not None), None)
+            if against is not None:
+                found.append(Difference(f"{row.label} − {against}", comparisons))
+    return found
 
 
 def p_text(p: float) -> str:

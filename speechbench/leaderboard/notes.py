@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from speechbench.leaderboard.comparisons import ALPHA, BASELINES, Comparisons
-from speechbench.leaderboard.store import INPUT_CONTROLS, Group
+from speechbench.leaderboard.comparisons import ALPHA, Comparisons
+from speechbench.leaderboard.store import Group
 
 ONE_SEED = "one seed: ranks checkpoints, not rewards"
 CONTROLS = (
     "the base model hears silence under no-audio, reads the instruction alone under question-only, and the transcript "
-    "in place of the speech under gold-transcript"
+    "in place of the speech, as a perfect recogniser would write it, under gold-transcript; none of them counts as best"
 )
 
 
@@ -25,15 +25,16 @@ def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[st
             run.info.label if run.info.seed is None else f"{run.info.label} seed {run.info.seed}" for run in unfinished
         )
         yield f"{len(runs) - len(unfinished)} of {len(runs)} runs finished; not yet: {names}"
-    trained = [row for row in group.rows if row.trainer != "base" and row.finished]
+    trained = [row for row in group.rows if row.is_trained and row.finished]
     if trained and any(len(row.finished) == 1 for row in trained):
         single = [row.label for row in trained if len(row.finished) == 1]
         yield ONE_SEED if len(single) == len(trained) else f"{ONE_SEED} ({', '.join(single)})"
     if trained and any(len(row.finished) > 1 for row in trained):
         yield "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples"
     yield from _warnings(group)
-    if any(row.trainer in INPUT_CONTROLS for row in group.rows):
+    if any(row.input_control is not None for row in group.rows):
         yield CONTROLS
+    yield from _unbeaten_controls(group, comparisons)
     yield from _tests(group, comparisons, resamples)
     for metric in group.metrics:
         signature = _signature(metric.signature)
@@ -50,6 +51,15 @@ def _warnings(group: Group) -> Iterator[str]:
                 found.setdefault(warning, []).append(run.info.seed)
         for warning, seeds in found.items():
             yield f"{row.label}{f' seed {_listed(seeds)}' if len(row.finished) > 1 else ''}: {warning}"
+
+
+def _unbeaten_controls(group: Group, comparisons: Comparisons) -> Iterator[str]:
+    """Which rewards gained nothing over what their shuffled selves gain; the cells' marks do not say it."""
+    for place, row in enumerate(group.rows):
+        keys = [(place, metric.name, "control") for metric in group.metrics]
+        tests = [comparisons.tests[key] for key in keys if key in comparisons.tests]
+        if tests and all(test.verdict < 1 for test in tests):
+            yield f"{row.label} is significantly better than its control {tests[0].against} in no metric"
 
 
 def _listed(values: Iterable[object]) -> str:
@@ -72,7 +82,7 @@ def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[s
         corrected = min(1.0, comparisons.family * smallest)
         method += f", paired for p; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"
     yield method
-    for baseline in BASELINES:
+    for baseline in ("base", "sft"):  # a control is not missed where none was asked for
         count = sum(row.trainer == baseline for row in group.rows)
         if count != 1:
             yield f"{'no' if not count else 'more than one'} {baseline} row: {_untested(baseline, count)}"
@@ -81,7 +91,7 @@ def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[s
 def _untested(baseline: str, count: int) -> str:
     if not count:
         return f"nothing is tested against {baseline}"
-    return "rows are tested against the one that started from the same weights, where there is just one"
+    return "rows are tested against the one they go on from, else the only one that started from the same weights"
 
 
 def _signature(signature: Mapping[str, Any]) -> str:

@@ -9,14 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, find_runs
 
-INPUT_CONTROLS = ("no-audio", "question-only", "gold-transcript")
-"""The base model given something else than the speech."""
-TRAINER_ORDER = ("base", *INPUT_CONTROLS, "sft", "grpo", "mixed-grpo")
-CONTROL_REWARDS = frozenset({"constant", "random", "confidence", "shuffled"})
-"""Rewards that must not win; their rows stand last."""
+TRAINER_ORDER = ("base", *INPUTS, "sft", "grpo", "mixed-grpo")
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,24 @@ class Row:
         return self.runs[0].info.model_fingerprint
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The settings, which all runs of the row share: without the seed."""
+        return _without_seed(self.runs[0].info.config)
+
+    @property
+    def input_control(self) -> str | None:
+        """What the base model was given instead of the speech; `None` for speech."""
+        return self.runs[0].info.control
+
+    @property
     def is_control(self) -> bool:
-        """Whether its reward is one that must not win, or it is the base model without the speech."""
-        reward = (self.reward or "").partition("(")[0]
-        return reward in CONTROL_REWARDS or self.runs[0].info.control is not None
+        """Whether it is not in competition: its reward is a control, or the model was not given the speech."""
+        return self.runs[0].info.has_control_reward or self.input_control is not None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether something was trained, and not only the base model measured."""
+        return self.runs[0].info.trainer is not None
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -94,9 +105,7 @@ def groups(out: Path | str, only: Collection[str] | None = None) -> list[Group]:
         SpeechbenchError: If there are none, one cannot be read, or two of a group do not compare.
     """
     found: dict[tuple[Path, str], list[Run]] = {}
-    for run in find_runs(out):
-        if only is not None and run.info.id not in only:
-            continue
+    for run in find_runs(out, only):
         found.setdefault((run.folder.resolve().parent, run.info.benchmark), []).append(run)
     if not found:
         raise SpeechbenchError(f"{out} holds no runs: make some with `speechbench ablate --out {out}`")
@@ -172,7 +181,7 @@ def _told_apart(row: Row, namesakes: list[Row]) -> Row:
 
 def _settings(row: Row) -> dict[str, str]:
     info = row.runs[0].info
-    config = _flat(_without_seed(info.config))
+    config = _flat(row.config)
     identity = {"model": info.model, "weights": info.model_fingerprint[:8]}
     return {**{key: value for key, value in config.items() if key not in identity}, **identity}
 
@@ -185,10 +194,12 @@ def _place(row: Row, metrics: Mapping[str, int]) -> tuple[bool, int, str, int, s
     return row.is_control, trainer, "" if known else row.trainer, reward, row.label
 
 
-def _without_seed(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {key: _without_seed(inner) for key, inner in value.items() if key != "seed"}
+def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_seed(inner) if isinstance(inner, Mapping) else inner
+        for key, inner in config.items()
+        if key != "seed"
+    }
 
 
 def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, str]:

@@ -54,8 +54,9 @@ class Cell:
         seeds: Spread over seeds, where there are at least two.
         base: Against the base row.
         sft: Against the SFT row.
+        control: Against the row of the same training on the shuffled reward.
         trained_on: Whether the column's metric is the row's reward or a part of it.
-        best: Whether no row of the board is higher.
+        best: Whether no row of the board is higher, those aside that were given something else than the speech.
     """
 
     value: float | None
@@ -63,6 +64,7 @@ class Cell:
     seeds: SeedSpread | None = None
     base: Comparison | None = None
     sft: Comparison | None = None
+    control: Comparison | None = None
     trained_on: bool = False
     best: bool = False
 
@@ -75,7 +77,7 @@ class BoardRow:
         label: "base", "sft", "grpo(bleu)".
         trainer: Its name; "base", or the control of the base model's input.
         reward: Canonical spec of the reward.
-        control: Whether it is one that must not win.
+        control: Whether it is a control: not in competition, but what the others are held against.
         seeds: Of its finished runs; empty for base.
         run_ids: Of its finished runs.
         cells: One for each column.
@@ -160,9 +162,10 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
         ]
         for place, row in enumerate(group.rows)
     ]
+    competing = [its for row, its in zip(group.rows, cells, strict=True) if row.input_control is None]
     for index, column in enumerate(columns):
         if column.kind == "metric":
-            _mark_best(cells, index)
+            _mark_best(competing, index)
     return Board(
         ablation=group.ablation,
         benchmark=group.benchmark,
@@ -203,6 +206,7 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons) -> Cel
         seeds=seed_spread(measured.by_seed),
         base=comparisons.tests.get((place, column.key, "base")),
         sft=comparisons.tests.get((place, column.key, "sft")),
+        control=comparisons.tests.get((place, column.key, "control")),
         trained_on=trained_on,
     )
 

@@ -117,7 +117,10 @@ class SpeechModel(nn.Module, ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes a folder from which `load_model` makes the same model again."""
+        """Writes a folder from which `load_model` makes the same model again.
+
+        What fails in writing may be raised as it comes: the training loop saves within `speechbench.errors.writing`.
+        """
 
     @abstractmethod
     def load_weights(self, folder: Path) -> None:

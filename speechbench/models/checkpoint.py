@@ -1,4 +1,4 @@
-"""A checkpoint's folder, looked at before transformers reads it and written so that a full disk is told as such.
+"""A checkpoint's folder, looked at before transformers reads it.
 
 transformers takes a folder without a config for a model of its default size, and says of most broken files
 something that names neither the file nor the fix.
@@ -7,16 +7,12 @@ something that names neither the file nor the fix.
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from speechbench.errors import SpeechbenchError, naming
+from speechbench.errors import SpeechbenchError
 
 CONFIG = "config.json"
 MEND = "copy, download or train it again"
@@ -80,7 +76,7 @@ def check_weights(folder: Path, report: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from one of a checkpoint's files.
+    """A JSON object from one of a checkpoint's files, which unlike those of a run folder have no schema of ours.
 
     Raises:
         SpeechbenchError: If it is none.
@@ -92,19 +88,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SpeechbenchError(f"{path} holds no JSON object; {MEND}")
     return content
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Lets every refusal of the operating system within be an `OSError` that names the folder.
-
-    safetensors and tokenizers are written in Rust and raise exceptions of their own that hold the error's number.
-    """
-    try:
-        with naming(folder):
-            yield
-    except Exception as error:
-        number = re.search(r"(?:os error |code: )(\d+)", str(error))
-        if isinstance(error, OSError) or number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error

@@ -23,11 +23,16 @@ from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Example
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.hub import resolve
 from speechbench.models.base import Prompts, SpeechModel, special_tokens
-from speechbench.models.checkpoint import MEND, check_checkpoint, check_weights, read_json, writing
+from speechbench.models.checkpoint import MEND, check_checkpoint, check_weights, read_json
 from speechbench.models.encoder_cache import EncoderCache, encoder_cache
 from speechbench.models.features import RATE, log_mel
 
 PARTS = ("encoder", "projector", "language_model")
+# Files of a checkpoint that decide its outputs. Features, decoding and the rest of the prompting are our own.
+_DECISIVE = (
+    "config.json", "adapter_config.json", "*.safetensors", "*.safetensors.index.json", "chat_template*",
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*",
+)  # fmt: skip
 _DTYPES = ("float32", "bfloat16", "float16")
 # Fixed: without a system prompt Granite's chat template inserts today's date.
 SYSTEM_PROMPT = "Knowledge Cutoff Date: April 2024.\nYou are Granite, developed by IBM. You are a helpful AI assistant"
@@ -73,7 +78,7 @@ class GraniteSpeech(SpeechModel):
         for part in PARTS:
             getattr(self.granite, part).requires_grad_(part in parts)
         self.fingerprint = _fingerprint(folder, self._prompt(f"{AUDIO_PLACEHOLDER} ?"))
-        self._encoded = encoder_cache(self.fingerprint)
+        self._encoded = encoder_cache(f"{self.fingerprint} {dtype}")
         audio_id = self.tokenizer.convert_tokens_to_ids(AUDIO_PLACEHOLDER)
         if audio_id != self.granite.config.audio_token_id:
             raise SpeechbenchError(f"{folder}: tokenizer and config disagree on the id of {AUDIO_PLACEHOLDER}; {MEND}")
@@ -163,15 +168,10 @@ class GraniteSpeech(SpeechModel):
         return Prompts.of(rows, examples)
 
     def save(self, folder: Path) -> None:
-        """Writes config, weights and tokenizer as transformers does, and how the model is prompted.
-
-        Raises:
-            OSError: If the folder cannot be written; it names the folder.
-        """
-        with writing(folder):
-            self.granite.save_pretrained(folder)
-            self.tokenizer.save_pretrained(folder)
-            (folder / PROMPTING).write_text(json.dumps({"system_prompt": self.system_prompt}) + "\n")
+        """Writes config, weights and tokenizer as transformers does, and how the model is prompted."""
+        self.granite.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / PROMPTING).write_text(json.dumps({"system_prompt": self.system_prompt}) + "\n")
 
     def load_weights(self, folder: Path) -> None:
         """Takes over the weights of a saved folder, strictly."""
@@ -232,9 +232,10 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def _fingerprint(folder: Path, rendered_prompt: str) -> str:
-    """Hash of everything that the model's outputs depend on: weights, tokenizer, rendered prompt."""
+    """Hash of everything that the model's outputs depend on: config, weights, tokenizer, rendered prompt."""
     digest = hashlib.sha256(rendered_prompt.encode())
-    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json")]):
+    for file in sorted({file for pattern in _DECISIVE for file in folder.glob(pattern) if file.is_file()}):
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

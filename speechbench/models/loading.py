@@ -64,6 +64,24 @@ def load_model(spec: str | Spec) -> SpeechModel:
     return model.to("cuda") if torch.cuda.is_available() else model
 
 
+def code_hash(spec: str | Spec) -> str | None:
+    """SHA-256 of the user's own code behind a model, so that a model whose code was edited is known for another.
+
+    Args:
+        spec: As `load_model` takes it; a run folder stands for the model that its training began with.
+
+    Returns:
+        Hexadecimal, of what `Registry.file_hash` looks at; `None` for models of ours.
+
+    Raises:
+        UsageError: If the code cannot be read, or the run is unfinished or has no trained model.
+        SpeechbenchError: If the run's folder is broken.
+    """
+    parsed = spec if isinstance(spec, Spec) else parse(spec)
+    base = _base_of(parsed)
+    return MODELS.file_hash(parsed.name) if base is None else code_hash(base)
+
+
 def _base_of(spec: Spec) -> Spec | None:
     """The model that a run folder's model was trained from, if one cannot be loaded without the other.
 
@@ -73,8 +91,10 @@ def _base_of(spec: Spec) -> Spec | None:
     if not _is_folder(spec) or checkpoint_of(folder) == folder:
         return None
     base = parse(read_json(folder / RUN)["model"])
-    is_granite = base.name in _GRANITES or (base.name not in MODELS.names() and ":" not in base.name)
-    return None if is_granite else replace(base, parameters={**base.parameters, **spec.parameters})
+    is_own = base.name not in _GRANITES if base.name in MODELS.names() else ":" in base.name
+    if not is_own and _base_of(base) is None:  # else a run from a run of the user's own model
+        return None
+    return replace(base, parameters={**base.parameters, **spec.parameters})
 
 
 def _trained(run: Path, base: Spec) -> SpeechModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,9 @@ from speechbench.specs import Spec, parse
 _SHUFFLED = "shuffled"  # the one reward whose argument is a reward
 
 
-def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
+def load_reward(
+    spec: str | Spec, benchmark: Benchmark | None = None, known: Mapping[str, Reward] | None = None
+) -> Reward:
     """Makes the reward that a spec asks for.
 
     Args:
@@ -26,18 +29,21 @@ def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
             stands in the file, is a subclass of `Reward` or a function `(completions, **columns) ->
             list[float | None]`.
         benchmark: What it is to be used on, if known: fills in what depends on it, and refuses what must not be.
+        known: Rewards made before, by resolved spec: what stands there is not made again.
 
     Returns:
-        The reward, with `spec` set to the resolved spec. If it comes from a file, its signature holds a hash of
-        the file's text, so that an edited file is a new reward.
+        The reward, with `spec` set to the resolved spec. If it is the user's own, its signature holds a hash of
+        its code, so that an edited one is a new reward.
 
     Raises:
         UsageError: If there is no such reward, it takes no such parameter, or it must not be used there.
         MissingError: If something it needs is not installed.
     """
     spec = resolve(parse(spec) if isinstance(spec, str) else spec, benchmark)
+    if known is not None and str(spec) in known:
+        return known[str(spec)]
     inner = _inner(spec)
-    reward = _made(spec) if inner is None else Shuffled(load_reward(inner, benchmark))
+    reward = _made(spec) if inner is None else Shuffled(load_reward(inner, benchmark, known))
     reward.spec = spec
     if not getattr(reward, "display", ""):
         reward.display = row_name(spec)
@@ -46,7 +52,20 @@ def load_reward(spec: str | Spec, benchmark: Benchmark | None = None) -> Reward:
         vars(reward)["signature"] = _FileSignature(reward, digest)
     if benchmark is not None:
         reward.check(benchmark)
+    _require_json(reward)
     return reward
+
+
+def _require_json(reward: Reward) -> None:
+    """A signature is hashed and kept: what has no text of its own would be another one each time."""
+    for key, value in reward.signature().items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"reward {reward.spec}: its signature has {key}={value!r}, which JSON cannot hold ({error}): give "
+                "texts, numbers, lists and dictionaries"
+            ) from None
 
 
 def resolve(spec: Spec, benchmark: Benchmark | None = None) -> Spec:
@@ -81,7 +100,7 @@ def row_name(spec: Spec) -> str:
 
 
 def is_from_file(spec: Spec) -> bool:
-    """Whether the reward, or the one inside `shuffled(...)`, stands in a file: its path says nothing about it."""
+    """Whether the reward, or the one inside `shuffled(...)`, is the user's own: its code tells it, not its path."""
     inner = _inner(spec)
     return REWARDS.file_hash(spec.name) is not None if inner is None else is_from_file(inner)
 

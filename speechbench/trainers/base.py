@@ -21,7 +21,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.errors import SpeechbenchError
+from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward
@@ -33,7 +33,6 @@ from speechbench.trainers.checkpoints import (
     step_of,
     truncate_log,
     write_folder,
-    writing,
 )
 from speechbench.trainers.config import TrainConfig, TrainResult
 from speechbench.trainers.watch import Watch
@@ -114,8 +113,9 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
 
     @property
     def subject(self) -> str:
-        """What trains on what, as sentences begin: "mixed-grpo on reward BLEU" in a `MixedGrpoTrainer`."""
-        name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Trainer")).lower()
+        """What trains on what, as sentences begin: "sft+grpo on reward BLEU"; without an ablation, by the class."""
+        of_class = re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Trainer")).lower()
+        name = self.config.trainer or of_class
         return name if self.reward is None else f"{name} on reward {self.reward.display}"
 
     @property

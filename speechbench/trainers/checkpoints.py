@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from speechbench.errors import SpeechbenchError
+from speechbench.errors import writing
 from speechbench.run_files import replace
 
 COMPLETE = "complete.json"  # the marker
@@ -49,7 +46,7 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Writes a folder under another name and renames it: whole or not there. One of this name is replaced.
 
     Raises:
-        SpeechbenchError: As `writing`.
+        SpeechbenchError: If it cannot be written; what is half written is then removed.
     """
     fresh, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("tmp", "old"))
     for left_behind in (fresh, old):
@@ -67,6 +64,9 @@ def truncate_log(path: Path, step: int) -> list[dict[str, Any]]:
 
     Returns:
         The lines that stay.
+
+    Raises:
+        SpeechbenchError: If it cannot be written.
     """
     kept: list[dict[str, Any]] = []
     if not path.exists():
@@ -81,41 +81,3 @@ def truncate_log(path: Path, step: int) -> list[dict[str, Any]]:
     with writing(path):
         replace(path, "".join(json.dumps(line) + "\n" for line in kept))
     return kept
-
-
-@contextmanager
-def writing(what: Path, folder: Path | None = None) -> Iterator[None]:
-    """Turns the failure to write into one sentence.
-
-    Args:
-        what: What is written, for the message.
-        folder: What is deleted when writing it failed, so that its room is free again.
-
-    Raises:
-        SpeechbenchError: If the disk is full, the place is not writable, or the like.
-    """
-    try:
-        yield
-    except Exception as error:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        reason = _reason(error)
-        if reason is None:
-            raise
-        raise SpeechbenchError(
-            f"{what} cannot be written: {reason}; make room there, or make it writable: "
-            "the same command goes on from the last checkpoint"
-        ) from error
-
-
-def _reason(error: Exception) -> str | None:
-    """What went wrong in writing, in words; `None` for what is no failure to write."""
-    if isinstance(error, SpeechbenchError):
-        return None  # already a sentence
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, SafetensorError) or "(os error " in str(error):  # tokenizers raises a bare Exception
-        return str(error)
-    if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):  # torch.save, which hides the reason
-        return "torch could not write all of it"
-    return None

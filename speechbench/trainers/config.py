@@ -40,6 +40,7 @@ class TrainConfig:
         seed: Of the order of examples and of sampling; from 0 to 2^32 − 1.
         limit: Learn from the first so many training examples only; `None` for all.
         progress: Told of each step and of what a person should know; no part of a run's identity.
+        trainer: What the ablation calls this trainer, earlier stages included ("sft+grpo"): for messages.
 
     Raises:
         UsageError: If a value makes no sense; the message names the field, the value and the fix.
@@ -61,6 +62,7 @@ class TrainConfig:
     seed: int = 0
     limit: int | None = None
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
+    trainer: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         self.require(self.max_steps >= 1, "max_steps", "training takes at least one step")
@@ -102,7 +104,7 @@ class TrainResult:
     """What a training left behind.
 
     Attributes:
-        model_folder: The trained model, as `SpeechModel.save` wrote it.
+        model_folder: The trained model, as `SpeechModel.save` wrote it: `config.output_dir / "checkpoints" / "final"`.
         steps: Optimizer steps taken, those before a resumption included.
         seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
         warnings: What a person should know of how it went, each one sentence with the remedy.

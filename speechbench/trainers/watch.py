@@ -32,7 +32,6 @@ MOST_OVERLONG = 0.05
 """Share of references over the limit: a few outliers are in every corpus."""
 
 _WATCHED = {"zero_variance_groups", "empty", "truncated", "kl", "overlong_references"}
-_FROM_SFT = "start from SFT (--trainers sft+grpo)"
 
 
 class Watch:
@@ -102,7 +101,7 @@ class Watch:
                 "zero variance",
                 f"in {silent:.0%} of the groups of {steps} all rewards are equal, which teaches nothing: take a "
                 f"finer-grained reward, raise {self._now('num_generations')} or {self._now('temperature')} in "
-                f"--config, or {_FROM_SFT}",
+                f"--config, or {self._better_start}",
             )
         low, high = reward.range
         if len(self._first) == FIRST and math.isfinite(low) and math.isfinite(high):
@@ -111,7 +110,7 @@ class Watch:
                 yield (
                     "start",
                     f"the mean reward of the first {FIRST} steps is {start:.3f} on a range from {low:g} to {high:g}, "
-                    f"too little to learn from: {_FROM_SFT}",
+                    f"too little to learn from: {self._better_start}",
                 )
 
     def _of_outputs(self) -> Iterator[tuple[str, str]]:
@@ -120,14 +119,15 @@ class Watch:
         if empty > MOST_EMPTY:
             yield (
                 "empty",
-                f"{empty:.0%} of the outputs of {steps} are empty: {_FROM_SFT}, or take a reward that punishes it",
+                f"{empty:.0%} of the outputs of {steps} are empty: {self._better_start}, or take a reward that "
+                "punishes it",
             )
         truncated, steps = self._mean("truncated")
         if truncated > MOST_TRUNCATED:
             yield (
                 "truncated",
                 f"{truncated:.0%} of the outputs of {steps} were cut before their end: raise {limit} in --config, "
-                f"{_FROM_SFT}, or take a reward that punishes length",
+                f"{self._better_start}, or take a reward that punishes length",
             )
         overlong, steps = self._mean("overlong_references")
         if overlong > MOST_OVERLONG:
@@ -136,6 +136,14 @@ class Watch:
                 f"{overlong:.0%} of the references of {steps} are longer than an answer may be: they are learned whole "
                 f"but answers are cut there, so raise {limit} in --config",
             )
+
+    @property
+    def _better_start(self) -> str:
+        """How to start from a model that does better already."""
+        trainer = self.config.trainer or "grpo"
+        if trainer.startswith("sft+"):
+            return "give its SFT stage more steps (max_steps of sft in --config)"
+        return f"start from SFT (--trainers sft+{trainer})"
 
     def _mean(self, name: str) -> tuple[float, str]:
         """Mean of a logged value over the window, and which steps that is; −inf while there are too few."""

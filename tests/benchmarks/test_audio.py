@@ -128,6 +128,9 @@ def test_the_fingerprint_tells_texts_audio_and_order_apart(tmp_path: Path) -> No
         return Example(audio=Audio(tmp_path / f"{audio}.wav") if audio else None, **{**fields, **changed})  # type: ignore[arg-type]
 
     assert fingerprint([example()]) == fingerprint([example("copy")])
+    columns = {"a": 1, "b": Path("x")}
+    turned = dict(reversed(columns.items()))
+    assert fingerprint([example(columns=columns)]) == fingerprint([example(columns=turned)])
     different = [
         [example()],
         [example("b")],
@@ -138,6 +141,8 @@ def test_the_fingerprint_tells_texts_audio_and_order_apart(tmp_path: Path) -> No
         *([example(**change)] for change in ({"id": "2"}, {"instruction": "t"}, {"source": None}, {"source": "None"})),
         *([example(**change)] for change in ({"references": ("x", "y")}, {"references": ("xy",)})),
         *([example(**change)] for change in ({"source_language": "de"}, {"target_language": "en"})),
+        *([example(**change)] for change in ({"speaker": "anna"}, {"columns": {"speaker": "anna"}})),
+        *([example(columns={"level": level})] for level in (1, "1", None, Path("x"), {"a": 1})),
     ]
     assert len({fingerprint(examples) for examples in different}) == len(different)
     (tmp_path / "text.wav").write_text("no audio")

@@ -115,11 +115,29 @@ def make_run(tmp_path: Path) -> MakeRun:
 @pytest.fixture
 def ablation(make_run: MakeRun, tmp_path: Path) -> Path:
     """Base, SFT, two GRPO rows with two seeds each, a mixed one and a control; returns the folder of ablations."""
-    make_run("grpo(random)", 0.5)
+    make_run("grpo(random)", 0.5, has_control_reward=True)
     make_run("mixed-grpo(bleu)", 0.75)
     for seed in (0, 1):
         make_run("grpo(comet)", 0.78, seed)
         make_run("grpo(bleu)", 0.85, seed, reverse=seed == 1)
     make_run("sft", 0.65)
     make_run("base", 0.5, None)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def controlled(make_run: MakeRun, tmp_path: Path) -> Path:
+    """What `--controls` makes: every kind of control, of two trainers; returns the folder of ablations."""
+    for label, quality in (("base", 0.5), ("no-audio", 0.1), ("question-only", 0.2), ("gold-transcript", 1.0)):
+        control = None if label == "base" else label
+        make_run(label, quality, None, id=label, trainer=None, control=control)
+    for seed in (0, 1):
+        make_run("sft", 0.65, seed, id=f"sft-{seed}")
+        for reward, quality in (("bleu", 0.8), ("random", 0.4), ("shuffled(bleu)", 0.45)):
+            control = reward != "bleu"
+            make_run(f"grpo({reward})", quality, seed, has_control_reward=control)
+            start = f"sft-{seed}"
+            make_run(
+                f"sft+grpo({reward})", quality - 0.1 * (not control), seed, start=start, has_control_reward=control
+            )
     return tmp_path / "runs"

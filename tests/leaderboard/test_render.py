@@ -58,6 +58,25 @@ def test_differences_and_their_p_are_shown(board: Board) -> None:
     assert f"{test.difference:+.1f}, p={test.p_holm:.2g}" in to_markdown(board)
 
 
+def test_a_reward_against_its_control_is_shown(controlled: Path) -> None:
+    (board,) = leaderboard(controlled, resamples=2000)
+    row = next(row for row in board.rows if row.label == "sft+grpo(bleu)")
+    test = row.cells[0].control
+    assert test is not None
+    label = "sft+grpo(bleu) − sft+grpo(shuffled(bleu))"
+    (found,) = (difference for difference in differences(board) if difference.label == label)
+    assert found.comparisons[0] == test
+    narrow = shown(board, 80)
+    assert f"sft+grpo(bleu) − {test.difference:+.1f}" in " ".join(narrow.split())
+    assert any(line.startswith("sft+grpo(shuffled(bleu)) ") for line in narrow.splitlines())
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert f"| {label} | {test.difference:+.1f}, p=" in to_markdown(board)
+    given = next(row for row in to_json(board)["rows"] if row["label"] == "sft+grpo(bleu)")["metrics"]["bleu"][
+        "control"
+    ]
+    assert (given["against"], given["p_holm"]) == ("sft+grpo(shuffled(bleu))", test.p_holm)
+
+
 def test_marks_say_what_the_cells_hold(board: Board) -> None:
     line = next(line for line in shown(board, 200).splitlines() if line.startswith("grpo(bleu)"))
     trained = board.rows[2].cells[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.store import groups
 from speechbench.runs import find_runs
@@ -28,6 +29,29 @@ def test_rows_stand_in_the_boards_order_with_controls_last(ablation: Path, make_
         "grpo(random)",
     ]
     assert [run.info.seed for run in group.rows[2].runs] == [0, 1]
+
+
+def test_what_a_control_is_the_run_says(make_run: MakeRun, tmp_path: Path) -> None:
+    """A reward of the user's own may be one, and the name of another says nothing."""
+    make_run("base", seed=None)
+    make_run("grpo(constant)")
+    make_run("grpo(silly)", has_control_reward=True)
+    for name in reversed(INPUTS):
+        make_run(name, seed=None, id=name, trainer=None, control=name)
+    (group,) = groups(tmp_path / "runs")
+    assert [row.label for row in group.rows] == ["base", "grpo(constant)", *INPUTS, "grpo(silly)"]
+    assert [row.is_control for row in group.rows] == [False, False, True, True, True, True]
+
+
+def test_what_is_not_asked_for_does_not_stand_in_the_way(make_run: MakeRun, tmp_path: Path) -> None:
+    base = make_run("base", seed=None)
+    other = make_run("sft")
+    (other / "run.json").write_text("{")
+    (group,) = groups(tmp_path / "runs", only=["base-None"])
+    assert [run.folder for run in group.runs] == [base]
+    assert [run.info.id for run in groups(base, only=["base-None"])[0].runs] == ["base-None"]
+    with pytest.raises(SpeechbenchError, match=r"sft-0.run\.json is broken"):
+        groups(tmp_path / "runs")
 
 
 def test_benchmarks_and_ablations_stand_apart(make_run: MakeRun, tmp_path: Path) -> None:

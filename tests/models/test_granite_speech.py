@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,6 @@ from speechbench.benchmarks.audio import SHORTEST, Audio
 from speechbench.benchmarks.base import Example
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.models.base import Completions, Sampling
-from speechbench.models.checkpoint import writing
 from speechbench.models.features import log_mel
 from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.loading import load_model
@@ -233,24 +232,29 @@ def test_a_checkpoint_that_is_not_whole_is_refused(
         GraniteSpeech(str(folder))
 
 
-def test_what_the_system_refuses_in_saving_is_told_with_the_folder(random_model: GraniteSpeech, tmp_path: Path) -> None:
-    """From safetensors and tokenizers, whose exceptions are not Python's own, as from Python."""
-    gone = tmp_path / "gone" / "file"
-    writes = (
-        lambda: save_file({"a": torch.zeros(9)}, gone),
-        lambda: random_model.tokenizer.backend_tokenizer.save(str(gone)),
-        lambda: gone.write_text("x"),
-    )
-    for write in writes:
-        with pytest.raises(OSError, match="No such file") as caught, writing(Path("runs/a")):
-            write()
-        assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, "runs/a")
-    with pytest.raises(KeyError, match="os error"), writing(Path("a")):
-        raise KeyError("no number after os error")
-    (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError) as caught:
-        random_model.save(tmp_path / "file" / "folder")
-    assert caught.value.filename == str(tmp_path / "file" / "folder")
+@pytest.mark.parametrize(
+    ("file", "edit"),
+    [
+        ("config.json", lambda text: text.replace('"logits_scaling": 0.25', '"logits_scaling": 0.5')),
+        ("tokenizer_config.json", lambda text: json.dumps({**json.loads(text), "add_bos_token": True})),
+        ("tokenizer.json", lambda text: text.replace('"single_word": false', '"single_word": true', 1)),
+        ("speechbench.json", lambda _: json.dumps({"system_prompt": "Answer."})),
+        ("added_tokens.json", lambda _: "{}"),
+    ],
+)
+def test_whatever_decides_outputs_makes_another_model(
+    random_folder: Path, tmp_path: Path, file: str, edit: Callable[[str], str]
+) -> None:
+    folder = Path(shutil.copytree(random_folder, tmp_path / "copy"))
+    before = GraniteSpeech(str(folder)).fingerprint
+    assert before == GraniteSpeech(str(random_folder)).fingerprint
+    path = folder / file
+    text = path.read_text() if path.exists() else ""
+    path.write_text(edit(text))
+    assert path.read_text() != text
+    edited = GraniteSpeech(str(folder)).fingerprint
+    (folder / "README.md").write_text("What says nothing to the model.")
+    assert GraniteSpeech(str(folder)).fingerprint == edited != before
 
 
 def test_folders_and_hub_names_stand_for_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,7 @@ def test_what_cannot_be_written_is_named_and_the_same_call_goes_on_later(
     largest_file(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     sentence = str(caught.value)
     assert what in sentence and str(tmp_path / "full") in sentence
-    assert "cannot be written" in sentence and "the same command goes on from the last checkpoint" in sentence
+    assert "cannot be written" in sentence and "make room there; the same command then goes on" in sentence
     if of_checkpoint:
         assert [p.name for p in (tmp_path / "full" / "checkpoints").iterdir()] == ["checkpoint-1"]
     resumed = Tiny()

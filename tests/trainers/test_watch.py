@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ def test_what_goes_wrong_is_said_once(bad: dict[str, float], said: list[str]) ->
     (warning,) = heard(watch, 50, **bad)
     assert warning.startswith("grpo on reward X: ") and all(part in warning for part in said)
     assert watch.warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "remedy"),
+    [("mixed-grpo", "--trainers sft+mixed-grpo"), ("sft+grpo", "give its SFT stage more steps (max_steps of sft")],
+)
+def test_the_remedy_fits_what_was_done_before(trainer: str, remedy: str) -> None:
+    config = replace(CONFIG, trainer=trainer)
+    (warning,) = heard(Watch(trainer, config, load_reward("bleu")), 3, reward=0.02)
+    assert remedy in warning
 
 
 def test_one_bad_step_is_no_trend() -> None:

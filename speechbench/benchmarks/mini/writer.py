@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
-
 from speechbench.benchmarks.base import Progress
 from speechbench.benchmarks.mini.speech import NATIVE_RATE, Voice, engine, speak
 from speechbench.errors import MissingError, SpeechbenchError
+from speechbench.locks import forget_holder, waited
 
 # Workers are plain subprocesses: multiprocessing would run the caller's own script again in each of them
 # wherever that script has no `if __name__ == "__main__"`.
@@ -100,30 +99,26 @@ def made_once(
         progress: Told if another process has to be waited for.
 
     Raises:
-        SpeechbenchError: If the cache folder cannot be written.
+        SpeechbenchError: If the cache folder cannot be written, or its filesystem has no locks.
     """
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{corpus}-{key}"
     if folder.is_dir():
+        forget_holder(folder)
         return folder
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+
+    def tell(holder: str) -> None:
+        if progress is not None:
+            progress(f"waiting for {holder}, which makes {corpus}", 0, 1)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            if progress is not None:
-                progress(f"waiting for another process that makes {corpus}", 0, 1)
-            lock.acquire()
-        try:
+        with waited(folder, tell):
             if not folder.is_dir():  # else another process has made it meanwhile
                 _remove_unfinished(folder)
                 unfinished.mkdir()
                 make(unfinished)
                 unfinished.rename(folder)
-        finally:
-            lock.release()
     except OSError as error:
         raise SpeechbenchError(
             f"{corpus} cannot be written to {cache_folder()}: {error.strerror or error}; {_MEND.format(cache_folder())}"

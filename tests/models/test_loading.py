@@ -1,0 +1,93 @@
+"""Which code and which model stand behind a spec, where a run was trained from a model of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbench.errors import UsageError
+from speechbench.models.loading import code_hash, load_model
+from speechbench.models.tiny import FOLDER
+from speechbench.registry import MODELS
+from speechbench.run_files import write_json
+
+MINE = """
+import torch
+from safetensors.torch import load_file, save_file
+from speechbench.models.tiny import Tiny
+
+
+class Mine(Tiny):
+    def save(self, folder):
+        folder.mkdir(parents=True)
+        save_file({"bias": next(self.granite.projector.parameters()).detach()}, folder / "mine.safetensors")
+
+    def load_weights(self, folder):
+        with torch.no_grad():
+            next(self.granite.projector.parameters()).copy_(load_file(folder / "mine.safetensors")["bias"])
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a model that saves no whole checkpoint, in the folder that tests run in."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE)
+    return Path("mine.py")
+
+
+def finished(folder: str, model: str) -> Path:
+    """What of a finished run's folder tells of its model."""
+    final = Path(folder, "checkpoints", "final")
+    write_json(Path(folder, "run.json"), {"model": model})
+    Path(folder, "result.json").touch()
+    return final
+
+
+def test_an_edited_model_is_noticed_through_the_runs_that_began_with_it(mine: Path) -> None:
+    finished("runs/a", "mine.py:Mine(train=projector)").mkdir(parents=True)
+    finished("runs/b", "runs/a").mkdir(parents=True)
+    specs = ("mine.py:Mine", "runs/a", "runs/b", "runs/b(train=projector)")
+    hashes = set()
+    for text in (MINE, MINE + "# edited"):
+        mine.write_text(text)
+        (of_all,) = {code_hash(spec) for spec in specs}
+        assert of_all is not None
+        hashes.add(of_all)
+    assert len(hashes) == 2
+
+
+def test_a_model_by_decorator_is_known_by_its_code(mine: Path) -> None:
+    mine.write_text(MINE.replace("class", "from speechbench import register_model\n\n\n@register_model('mine')\nclass"))
+    try:
+        MODELS.get(f"{mine}:Mine")
+        assert code_hash("mine(train=projector)") == code_hash(f"{mine}:Mine") is not None
+    finally:
+        MODELS._loaded.pop("mine", None)
+        MODELS._code.pop("mine", None)
+
+
+def test_models_of_ours_have_no_code_of_the_users(mine: Path) -> None:
+    finished("runs/a", "tiny").mkdir(parents=True)
+    finished("runs/b", "runs/a").mkdir(parents=True)
+    finished("runs/c", str(FOLDER)).mkdir(parents=True)
+    finished("runs/d", "ibm-granite/granite-speech-3.3-2b").mkdir(parents=True)
+    specs = ["tiny(train=projector)", "granite-speech", "runs/a", "runs/b", "runs/c", "runs/d", str(FOLDER)]
+    assert [code_hash(spec) for spec in specs] == [None] * len(specs)
+    Path("runs/a/result.json").unlink()
+    with pytest.raises(UsageError, match="unfinished"):
+        code_hash("runs/a")
+
+
+def test_a_run_from_a_run_of_a_users_model_is_loaded_by_that_model(mine: Path) -> None:
+    model = load_model("mine.py:Mine")
+    weights = next(model.granite.projector.parameters())  # type: ignore[union-attr]
+    for run, base in (("runs/a", "mine.py:Mine"), ("runs/b", "runs/a")):
+        with torch.no_grad():
+            weights.add_(1.0)
+        model.save(finished(run, base))
+    again = load_model("runs/b")
+    assert torch.equal(next(again.granite.projector.parameters()), weights)  # type: ignore[union-attr]
+    assert len({m.fingerprint for m in (model, again, load_model("runs/a"))}) == 3
