@@ -22,6 +22,7 @@ def bleu(model: Tiny, shown: list[Example], asked: list[Example]) -> float:
     return measure(load_reward("bleu"), texts, asked).corpus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("benchmark", "lowest", "highest"), [("covost2-mini", 50, 75), ("librisqa-mini", 30, 90)])
 def test_it_is_a_base_that_listens(
     benchmark: str, lowest: float, highest: float, record_property: pytest.RecordProperty
