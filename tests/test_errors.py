@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,20 +26,22 @@ WRITES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture
+@contextmanager
 def little_room() -> Iterator[None]:
-    """No file of this process may grow beyond 4 kB."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    """No file of this process may grow beyond 4 kB: not even the one that pytest may be reporting to."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("library", WRITES)
-def test_what_does_not_fit_is_told_with_place_reason_and_fix(library: str, little_room: None, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_told_with_place_reason_and_fix(library: str, tmp_path: Path) -> None:
     half = tmp_path / ".final.tmp"
     half.mkdir()
-    with pytest.raises(SpeechbenchError) as caught, writing(Path("runs/a/final"), half):
+    with pytest.raises(SpeechbenchError) as caught, little_room(), writing(Path("runs/a/final"), half):
         WRITES[library](half / "file")
     reason = "torch could not write all of it" if library == "torch" else os.strerror(errno.EFBIG)
     assert str(caught.value).startswith(f"runs/a/final cannot be written: {reason}; make room there")
