@@ -25,7 +25,7 @@ from speechbench.planning import DEFAULT_TRAINERS, Plan, input_of, plan
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
 from speechbench.run_files import remove_temporary
-from speechbench.run_schema import Result, RunInfo
+from speechbench.run_schema import TRAINED, Result, RunInfo
 from speechbench.runs import check_sealed, make_sure_of_run, read_run, write_result, write_run, write_samples
 from speechbench.settings import described
 from speechbench.trainers.base import TrainResult
@@ -110,7 +110,7 @@ def board_of(planned: Plan) -> Board:
 
 def model_folder(run: PlannedRun) -> Path:
     """Where a run's trained model stands once it is finished."""
-    return run.folder / "checkpoints" / "final"
+    return run.folder / TRAINED
 
 
 def run_all(planned: Plan, progress: Progress) -> None:

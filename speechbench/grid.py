@@ -12,7 +12,8 @@ from typing import Any
 
 from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
-from speechbench.rewards.loading import is_from_file, row_name
+from speechbench.rewards.loading import is_own, row_name
+from speechbench.run_schema import RESULT
 from speechbench.settings import described
 from speechbench.trainers.base import TrainConfig
 
@@ -62,7 +63,7 @@ class PlannedRun:
     @property
     def is_finished(self) -> bool:
         """Whether its result is there."""
-        return (self.folder / "result.json").exists()
+        return (self.folder / RESULT).exists()
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class Maker:
 
 
 def lasting_name(reward: Reward) -> str:
-    """A reward's spec; of one from a file without the path: its text counts (in the signature), not where it lies."""
-    return row_name(reward.spec) if is_from_file(reward.spec) else str(reward.spec)
+    """A reward's spec; of one's own without the path: its code counts (in the signature), not where it lies."""
+    return row_name(reward.spec) if is_own(reward.spec) else str(reward.spec)
 
 
 def short(trainer: str) -> str:

@@ -174,8 +174,12 @@ def _configs(
     sections: Mapping[str, Mapping[str, Any]],
 ) -> dict[tuple[str, int], TrainConfig]:
     """The configuration of every stage of every chain, by the chain's name and the stage's place."""
-    stages_and_starts = [(stage, "+".join(s[: place + 1])) for s in chains.values() for place, stage in enumerate(s)]
-    known = {name for both in stages_and_starts for name in both}
+    parts = {  # each stage's own name, and its name with those before it
+        (name, place): (stage, "+".join(stages[: place + 1]))
+        for name, stages in chains.items()
+        for place, stage in enumerate(stages)
+    }
+    known = {section for both in parts.values() for section in both}
     for section, settings in sections.items():
         for part in str(section).split("+"):
             TRAINERS.get(part)
@@ -187,13 +191,12 @@ def _configs(
             raise UsageError(f"configuration of {section!r}: that trainer is not among {', '.join(chains)}")
     defaults = {"max_completion_length": benchmark.max_completion_length}
     given = {key: value for key, value in common.items() if value is not None}
-    made = {}
-    for name, stages in chains.items():
-        for place, stage in enumerate(stages):
-            of_stage = "+".join(stages[: place + 1])
-            own = {**sections.get(stage, {}), **sections.get(of_stage, {}), **given}
-            made[name, place] = configure(of_stage, functions[stage], own, defaults)
-    return made
+    return {
+        at: configure(
+            whole, functions[stage], {**sections.get(stage, {}), **sections.get(whole, {}), **given}, defaults
+        )
+        for at, (stage, whole) in parts.items()
+    }
 
 
 def _check_rewards_are_used(rewards: Sequence[str], configs: Mapping[tuple[str, int], TrainConfig]) -> None:

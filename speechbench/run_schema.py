@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
+"""Its files."""
+CHECKPOINTS, TRAINED = Path("checkpoints"), Path("checkpoints", "final")
+"""Its folders: of the checkpoints, and of the trained model."""
 
 SCHEMA = 2
 """Raised by one when a reader of the old form would misread the new one."""

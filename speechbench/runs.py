@@ -21,7 +21,7 @@ import numpy.typing as npt
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, replace, sealed, write_json
-from speechbench.run_schema import Health, MetricInfo, Result, RunInfo, Sample, Score
+from speechbench.run_schema import RESULT, RUN, SAMPLES, TRAIN, Health, MetricInfo, Result, RunInfo, Sample, Score
 
 __all__ = [
     "RESULT",
@@ -43,8 +43,6 @@ __all__ = [
     "write_run",
     "write_samples",
 ]
-
-RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,21 @@ def code_hash_of(plug: object) -> str | None:
     plug = _undecorated(plug)
     try:
         if getattr(plug, "__module__", None) == "__main__":
-            return _hash(textwrap.dedent(_definition(plug)).encode())
+            return definition_hash_of(plug)
         file = file_of(plug)
         return None if file is None else _hash(Path(file).read_bytes())
     except (OSError, SyntaxError):
         return None
+
+
+def definition_hash_of(plug: object) -> str:
+    """SHA-256, hexadecimal, of the text that defines a class or function, its indentation aside.
+
+    Raises:
+        OSError: If it cannot be read.
+        SyntaxError: If what stands there now is no Python.
+    """
+    return _hash(textwrap.dedent(_definition(_undecorated(plug))).encode())
 
 
 def _hash(text: bytes) -> str:

@@ -14,9 +14,9 @@ from speechbench.hub import is_hub_name
 from speechbench.models.base import SpeechModel
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
+from speechbench.run_schema import RESULT, RUN, TRAINED
 from speechbench.specs import Spec, parse
 
-RUN = "run.json"
 _GRANITES = ("tiny", "granite-speech")
 
 
@@ -28,9 +28,9 @@ def checkpoint_of(folder: Path) -> Path:
     """
     if not (folder / RUN).is_file():
         return folder
-    if not (folder / "result.json").is_file():
+    if not (folder / RESULT).is_file():
         raise UsageError(f"run {folder} is unfinished: finish it by its command, or name a finished run")
-    final = folder / "checkpoints" / "final"
+    final = folder / TRAINED
     if not final.is_dir():
         raise UsageError(
             f"run {folder} has no trained model: a base run trains nothing; name a run of a trainer, or the base "

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hashlib
 import inspect
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.sources import definition_hash_of
 from speechbench.specs import Value
 
 # What every function can ask for by name; the examples' other columns come on top.
@@ -122,13 +121,12 @@ def source_hash(function: Callable[..., Any], name: str) -> str:
         UsageError: If the source cannot be read, as for a function typed at a prompt.
     """
     try:
-        text = textwrap.dedent(inspect.getsource(_unwrapped(function)))
-    except (OSError, TypeError) as error:
+        return definition_hash_of(function)
+    except (OSError, SyntaxError) as error:
         raise UsageError(
             f"reward {name}: the function's source text cannot be read, so that runs could not tell it from an edited "
             f"one; put it into a file and name that, as path/to/file.py:{getattr(function, '__name__', 'function')}"
         ) from error
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _unwrapped(function: Callable[..., Any]) -> Any:

@@ -99,10 +99,10 @@ def row_name(spec: Spec) -> str:
     return str(replace(spec, name=spec.name.rpartition(":")[2], parameters=parameters))
 
 
-def is_from_file(spec: Spec) -> bool:
+def is_own(spec: Spec) -> bool:
     """Whether the reward, or the one inside `shuffled(...)`, is the user's own: its code tells it, not its path."""
     inner = _inner(spec)
-    return REWARDS.file_hash(spec.name) is not None if inner is None else is_from_file(inner)
+    return REWARDS.file_hash(spec.name) is not None if inner is None else is_own(inner)
 
 
 def _inner(spec: Spec) -> Spec | None:

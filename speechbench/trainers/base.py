@@ -25,6 +25,7 @@ from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward
+from speechbench.run_schema import CHECKPOINTS, TRAIN, TRAINED
 from speechbench.trainers.checkpoints import (
     COMPLETE,
     keep_only,
@@ -74,7 +75,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         super().__init__(
             model=model,
             args=TrainingArguments(
-                output_dir=str(config.output_dir / "checkpoints"),
+                output_dir=str(config.output_dir / CHECKPOINTS),
                 max_steps=config.max_steps,
                 learning_rate=config.learning_rate,
                 per_device_train_batch_size=min(config.per_device_train_batch_size, len(examples)),
@@ -188,7 +189,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         warnings = self.watch.hear(line)
         if warnings:
             line["warnings"] = warnings
-        path = self.config.output_dir / "train.jsonl"
+        path = self.config.output_dir / TRAIN
         with writing(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self.config.progress.step({**logs, **means, "step": self.state.global_step, "steps": self.config.max_steps})
@@ -224,7 +225,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             self.seconds.update(json.loads((checkpoint / COMPLETE).read_text()))
         keep_only(folder, checkpoint)
         self.config.output_dir.mkdir(parents=True, exist_ok=True)
-        self.watch.hear_again(truncate_log(self.config.output_dir / "train.jsonl", step))
+        self.watch.hear_again(truncate_log(self.config.output_dir / TRAIN, step))
         if step < self.config.max_steps:
             with graceful_stop(self.config.progress.tell) as self._stop:
                 self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -232,8 +233,9 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
                 raise KeyboardInterrupt
         else:
             self._load_from_checkpoint(str(checkpoint))
-        write_folder(folder / "final", self.speech_model.save)
-        return TrainResult(folder / "final", self.config.max_steps, dict(self.seconds), self.watch.warnings)
+        trained = self.config.output_dir / TRAINED
+        write_folder(trained, self.speech_model.save)
+        return TrainResult(trained, self.config.max_steps, dict(self.seconds), self.watch.warnings)
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]

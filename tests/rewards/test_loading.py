@@ -11,7 +11,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.registry import REWARDS
 from speechbench.rewards import Batch, Reward, load_reward
-from speechbench.rewards.loading import is_from_file, resolve, row_name
+from speechbench.rewards.loading import is_own, resolve, row_name
 from speechbench.specs import Spec, parse
 
 BREVITY = """
@@ -173,8 +173,8 @@ def test_row_name(text: str, name: str) -> None:
 
 def test_which_rewards_are_from_a_file(tmp_path: Path) -> None:
     file = write(tmp_path, BREVITY)
-    assert is_from_file(parse(f"{file}:brevity")) and is_from_file(parse(f"shuffled({file}:brevity(longest=3))"))
-    assert not is_from_file(parse("bleu")) and not is_from_file(parse("shuffled(bleu)"))
+    assert is_own(parse(f"{file}:brevity")) and is_own(parse(f"shuffled({file}:brevity(longest=3))"))
+    assert not is_own(parse("bleu")) and not is_own(parse("shuffled(bleu)"))
 
 
 def test_parameters_of_a_function_need_names(tmp_path: Path) -> None:
