@@ -58,7 +58,14 @@ def load_metrics(benchmark: Benchmark, specs: Sequence[str] | None = None) -> li
 
 def describe(metric: Reward) -> MetricInfo:
     """What a run folder keeps of a metric."""
-    return MetricInfo(str(metric.spec), metric.display, metric.aggregate, metric.scale, dict(metric.signature()))
+    return MetricInfo(
+        str(metric.spec),
+        metric.display,
+        metric.aggregate,
+        metric.scale,
+        dict(metric.signature()),
+        metric.lower_is_better,
+    )
 
 
 def answer(

@@ -12,7 +12,7 @@ RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "resul
 CHECKPOINTS, TRAINED = Path("checkpoints"), Path("checkpoints", "final")
 """Its folders: of the checkpoints, and of the trained model."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised by one when a reader of the old form would misread the new one."""
 
 
@@ -26,6 +26,7 @@ class MetricInfo:
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         scale: Field's scale over unit scale.
         signature: Everything the score depends on; scores of different signatures do not compare.
+        lower_is_better: Whether it counts errors.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MetricInfo:
     aggregate: str
     scale: float
     signature: Mapping[str, Any]
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,19 @@ def mean(sums: Floats) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
+def rate(sums: Floats) -> Floats:
+    """Errors per hundred units of the reference, as in word error rate and TER; above 100 where errors outnumber them.
+
+    Args:
+        sums: [errors, length of the reference], shape [..., 2].
+
+    Returns:
+        Shape [...]; not a number where no reference has any length.
+    """
+    errors, length = _columns(sums, 2)
+    return 100.0 * np.divide(errors, length, out=np.full(errors.shape, np.nan), where=length > 0)
+
+
 def bleu(sums: Floats) -> Floats:
     """Corpus BLEU with exponential smoothing and no effective order, as sacrebleu's `corpus_bleu`.
 
@@ -92,6 +105,6 @@ def _columns(sums: Floats, expected: int) -> Floats:
     return np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
 
 
-AGGREGATES: dict[str, Callable[[Floats], Floats]] = {"mean": mean, "bleu": bleu, "chrf": chrf}
+AGGREGATES: dict[str, Callable[[Floats], Floats]] = {"mean": mean, "rate": rate, "bleu": bleu, "chrf": chrf}
 """Name of an aggregate to the function from statistics summed over segments, shape [..., statistic], to the
 corpus score on the field's scale, shape [...]."""

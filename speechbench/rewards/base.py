@@ -62,13 +62,21 @@ class Reward(ABC):
     Attributes:
         spec: How it was asked for, with defaults of the benchmark filled in; set by `load_reward`.
         display: What a column is called ("BLEU", "comet[tiny]").
-        family: "overlap", "embedding", "learned", "exact" or "control".
+        family: "overlap", "embedding", "learned", "exact", "control" or "combined".
         range: Lowest and highest unit-scale score; infinite where there is no bound.
+        maximum: What a reference scores against itself, on unit scale, whatever it says (unless it is empty);
+            `None` where that is not sure, as for METEOR and for learned scorers.
         scale: Field's scale over unit scale: 100 for most metrics.
+        lower_is_better: Whether the metric, on the field's scale, is an error; the reward never is.
+        several_references: How more than one counts: "pooled" (statistics over all of them), "best" (the one that
+            fits best), "first" (the others are not looked at), "none" (no reference is).
         needs: Which of "reference", "source", "audio" an example must have; "logprobs" are asked of the batch.
         languages: Target languages it is meant for; empty for any.
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
+        is_pure: Whether a score depends on example and text alone, so that it can be kept: not on the batch's
+            seeds and log-probabilities, nor on what else is in the batch.
+        waits: Whether scoring waits for something outside this process, so that other work may go on meanwhile.
         citation: Paper or library the score comes from.
     """
 
@@ -76,11 +84,16 @@ class Reward(ABC):
     display: str
     family: ClassVar[str] = "exact"
     range: tuple[float, float] = (0.0, 1.0)
+    maximum: float | None = None
     scale: float = 100.0
+    lower_is_better: bool = False
+    several_references: str = "best"
     needs: frozenset[str] = frozenset({"reference"})
     languages: frozenset[str] = frozenset()
     aggregate: str = "mean"
     extra: str = ""
+    is_pure: bool = False
+    waits: bool = False
     citation: ClassVar[str] = ""
 
     def prepare(self, examples: Sequence[Example]) -> None:
@@ -98,6 +111,15 @@ class Reward(ABC):
         """Sufficient statistics, shape [segment, statistic]; by default the score and a count."""
         return mean_statistics(self.score(batch), self.scale)
 
+    def segments(self, scores: Sequence[float | None], statistics: npt.NDArray[np.float64]) -> list[float | None]:
+        """The metric's value of each segment on the field's scale; by default the score times `scale`.
+
+        Args:
+            scores: What `score` gave.
+            statistics: Shape [segment, statistic], of the same hypotheses.
+        """
+        return [None if score is None else score * self.scale for score in scores]
+
     @property
     def statistics_are_scores(self) -> bool:
         """Whether `statistics` holds nothing but the scores, so that who has these need not score again."""
@@ -105,6 +127,10 @@ class Reward(ABC):
 
     def signature(self) -> Mapping[str, Any]:
         """Everything the score depends on: name, version, parameters, checkpoint, library version."""
+        return {}
+
+    def usage(self) -> Mapping[str, float]:
+        """What scoring has used up so far that someone pays for, as tokens of a judge; nothing by default."""
         return {}
 
     def check(self, benchmark: Benchmark) -> None:

@@ -31,6 +31,7 @@ class Measurement:
         display: What its column is called.
         aggregate: How `statistics` make a corpus score: a name in `AGGREGATES`.
         scale: Field's scale over unit scale.
+        lower_is_better: Whether it counts errors.
         segments: For each hypothesis its score on the field's scale; `None` where the metric does not apply.
         statistics: Sufficient statistics, shape [segment, statistic].
         corpus: Corpus score on the field's scale.
@@ -41,6 +42,7 @@ class Measurement:
     display: str
     aggregate: str
     scale: float
+    lower_is_better: bool
     segments: list[float | None]
     statistics: npt.NDArray[np.float64]
     corpus: float
@@ -142,7 +144,8 @@ def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Exampl
         display=reward.display,
         aggregate=reward.aggregate,
         scale=reward.scale,
-        segments=[None if score is None else score * reward.scale for score in scores],
+        lower_is_better=reward.lower_is_better,
+        segments=reward.segments(scores, statistics),
         statistics=statistics,
         corpus=float(AGGREGATES[reward.aggregate](statistics.sum(axis=0))),
         signature=reward.signature(),
