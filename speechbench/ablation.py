@@ -24,6 +24,7 @@ from speechbench.models.loading import code_hash, load_model
 from speechbench.planning import DEFAULT_TRAINERS, Plan, input_of, plan
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
+from speechbench.rewards.base import total_usage
 from speechbench.run_files import remove_temporary
 from speechbench.run_schema import TRAINED, Result, RunInfo
 from speechbench.runs import check_sealed, make_sure_of_run, read_run, write_result, write_run, write_samples
@@ -252,6 +253,7 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     seconds = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
     model, steps = planned.model, 0
     warnings: tuple[str, ...] = ()
+    used: Mapping[str, float] = {}
     if run.stage is not None and run.config is not None:
         model = _model_to_train(planned, run)
         config = dataclasses.replace(run.config, progress=progress, trainer="+".join(run.stages))
@@ -259,14 +261,15 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
         trained = planned.trainers[run.stage](model, planned.benchmark, reward, config)
         _check_trained(run, trained)
         seconds.update(trained.seconds)
-        steps, warnings = trained.steps, trained.warnings
+        steps, warnings, used = trained.steps, trained.warnings, trained.usage
     train = sum(seconds.values())
     start = time.perf_counter()
     evaluation = evaluate(model, input_of(planned, run), planned.metrics, planned.sampling, progress)
     seconds.update(evaluation=time.perf_counter() - start, train=train)
     seconds["total"] = train + seconds["evaluation"]
+    usage = total_usage([used, evaluation.usage])
     write_samples(run.folder, evaluation.samples)
     write_result(
         run.folder,
-        Result(evaluation.metrics, health(evaluation.samples), seconds, peak_memory_bytes(), steps, warnings),
+        Result(evaluation.metrics, health(evaluation.samples), seconds, peak_memory_bytes(), steps, warnings, usage),
     )

@@ -21,7 +21,7 @@ from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import load_model
 from speechbench.progress import Progress
-from speechbench.rewards.base import Reward
+from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, measure
 from speechbench.run_files import probe
@@ -38,10 +38,12 @@ class Evaluation:
     Attributes:
         samples: One per example, in the benchmark's order.
         metrics: Corpus score by the metric's name, on the field's scale; `None` where it applies to no example.
+        usage: What measuring used up that someone pays for, as `Reward.usage` says it.
     """
 
     samples: tuple[Sample, ...]
     metrics: dict[str, float | None]
+    usage: dict[str, float]
 
 
 def load_metrics(benchmark: Benchmark, specs: Sequence[str] | None = None) -> list[Reward]:
@@ -116,7 +118,9 @@ def evaluate(
     if not examples:
         raise SpeechbenchError("there is no example to evaluate: the split is empty")
     texts, tokens, cut = answer(model, examples, sampling, progress)
+    before = total_usage(metric.usage() for metric in metrics)
     measured = [measure(metric, texts, examples) for metric in metrics]
+    used = total_usage(metric.usage() for metric in metrics)
     samples = tuple(
         Sample(
             id=example.id,
@@ -133,7 +137,8 @@ def evaluate(
         )
         for row, example in enumerate(examples)
     )
-    return Evaluation(samples, {m.name: None if np.isnan(m.corpus) else float(m.corpus) for m in measured})
+    corpus = {m.name: None if np.isnan(m.corpus) else float(m.corpus) for m in measured}
+    return Evaluation(samples, corpus, {what: amount - before.get(what, 0.0) for what, amount in used.items()})
 
 
 def peak_memory_bytes() -> int:

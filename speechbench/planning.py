@@ -30,7 +30,8 @@ from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.settings import configure
-from speechbench.specs import Spec, parse
+from speechbench.grammar import parse
+from speechbench.specs import Spec
 from speechbench.trainers.base import TrainConfig, TrainResult
 
 _SHOWN_PROBLEMS = 5

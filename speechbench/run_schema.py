@@ -153,6 +153,7 @@ class Result:
         peak_memory_bytes: Of the process.
         steps: Optimizer steps done; 0 for the base model.
         warnings: What a person should know of how the training went, each one sentence with the remedy.
+        usage: What scoring used up that someone pays for, in training and evaluation, as tokens of a judge.
     """
 
     metrics: Mapping[str, float | None]
@@ -161,3 +162,4 @@ class Result:
     peak_memory_bytes: int
     steps: int
     warnings: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)

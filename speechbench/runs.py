@@ -265,6 +265,7 @@ def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
             peak_memory_bytes=content["peak_memory_bytes"],
             steps=content["steps"],
             warnings=tuple(content["warnings"]),
+            usage=content["usage"],
         )
     except (KeyError, TypeError) as error:
         raise broken(path, error) from None

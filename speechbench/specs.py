@@ -1,6 +1,7 @@
-"""Specs: how a plug and its parameters are written on the command line.
+"""Specs: a plug, its parameters, and how both are spelled. How a spelling is read stands in `grammar`.
 
-`bleu`, `chrf(word_order=2)`, and with a positional argument that may be a spec itself, `shuffled(chrf(word_order=2))`.
+`bleu`, `chrf(word_order=2)`, `shuffled(chrf(word_order=2))`, and of rewards also `0.7*bleu + 0.3*comet` and
+`bleu*language`, which are short for the rewards `sum` and `product`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import ast
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +20,11 @@ from speechbench.errors import SpeechbenchError, UsageError
 T = TypeVar("T")
 Value = bool | int | float | str | None
 
+SUM, PRODUCT = "sum", "product"  # the two rewards that have signs of their own
+
 _BARE_STRING = re.compile(r"[\w./~:@+-]+\Z")
+# Neither signs nor brackets, no white space at the ends, and no minus where it could be a sign.
+_BARE_NAME = re.compile(r"(?!-)[^\s'\"(),*+=\[\]](?:(?!\s-)[^'\"(),*+=\[\]])*(?<!\s)\Z")
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Spec:
     """A plug's name and its parameters.
 
     Attributes:
-        name: A registered name or `path/to/file.py:name`.
+        name: A registered name, `path/to/file.py:name`, or of a model a folder.
         parameters: What is passed to the plug, by name.
         arguments: What is passed to the plug by position, in front of the parameters. A spec without parameters
             and arguments of its own is held as its name: `shuffled(bleu)` has the argument "bleu".
@@ -40,10 +46,34 @@ class Spec:
         object.__setattr__(self, "arguments", tuple(_plain(argument) for argument in self.arguments))
 
     def __str__(self) -> str:
-        """The one canonical spelling: arguments, then parameters sorted; `parse(str(spec)) == spec`."""
-        inside = [str(a) if isinstance(a, Spec) else _write(a) for a in self.arguments]
-        inside += [f"{key}={_write(value)}" for key, value in sorted(self.parameters.items())]
-        return f"{self.name}({', '.join(inside)})" if inside else self.name
+        """The one canonical spelling, which reads back as this spec: arguments, then parameters sorted."""
+        if self.is_sum and not self.parameters:
+            return _written_sum(self)
+        if self.is_product:
+            return _written_product(self)
+        inside = [_written_name(a) if isinstance(a, str) else str(a) if isinstance(a, Spec) else write(a)
+                  for a in self.arguments]  # fmt: skip
+        inside += [f"{key}={write(value)}" for key, value in sorted(self.parameters.items())]
+        return f"{_written_name(self.name)}({', '.join(inside)})" if inside else _written_name(self.name)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it is a sum of rewards, which `sum_of` has made."""
+        return self.name == SUM and len(self.arguments) > 0
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it is a product of rewards and perhaps, in front, a weight; `product_of` has made it."""
+        return self.name == PRODUCT and len(self.arguments) > 1 and not self.parameters
+
+    @property
+    def weighted(self) -> tuple[float, Spec]:
+        """The weight in front, and what it weighs."""
+        first = self.arguments[0] if self.is_product else None
+        if not isinstance(first, float):
+            return 1.0, self
+        rest = self.arguments[1:]
+        return first, as_spec(rest[0]) if len(rest) == 1 else Spec(PRODUCT, arguments=rest)
 
     def named(self, plug: Callable[..., object], kind: str) -> Spec:
         """The spec with the plug's names for its positional arguments, so that one plug has one spelling.
@@ -94,21 +124,106 @@ class Spec:
 Argument = Value | Spec
 
 
+def as_spec(argument: Argument) -> Spec:
+    """An argument that stands for a plug, as a spec."""
+    return argument if isinstance(argument, Spec) else Spec(str(argument))
+
+
+def sum_of(terms: Iterable[Spec], parameters: Mapping[str, Value] | None = None) -> Spec:
+    """The sum of rewards, each perhaps with a weight in front, in its one order: that of the rewards' spelling.
+
+    Sums among the terms that have neither weight nor parameters are opened up. A single term is its own sum.
+
+    Args:
+        terms: At least one.
+        parameters: Of the reward `sum`.
+
+    Raises:
+        UsageError: If a reward stands twice.
+    """
+    opened: list[Spec] = []
+    for term in terms:
+        opened += [as_spec(a) for a in term.arguments] if term.is_sum and not term.parameters else [term]
+    ordered = sorted(opened, key=lambda term: _without_folders(term.weighted[1]))
+    if len(ordered) == 1 and not parameters:
+        return ordered[0]
+    made = Spec(SUM, dict(parameters or {}), tuple(ordered))
+    for reward, times in Counter(str(term.weighted[1]) for term in ordered).items():
+        if times > 1:
+            raise UsageError(f"reward {made}: {reward} stands twice in the sum; give it one weight")
+    return made
+
+
+def product_of(factors: Iterable[Spec | float]) -> Spec:
+    """The product of rewards and numbers: one weight in front unless it is 1, then the rewards by their spelling.
+
+    Args:
+        factors: At least one of them a reward.
+
+    Raises:
+        UsageError: If the weight is 0 or no finite number.
+    """
+    weight, rewards = 1.0, []
+    for factor in factors:
+        if isinstance(factor, Spec):
+            own, rest = factor.weighted
+            weight *= own
+            rewards += [as_spec(a) for a in rest.arguments] if rest.is_product else [rest]
+        else:
+            weight *= factor
+    rewards.sort(key=_without_folders)
+    if weight == 0 or not math.isfinite(weight):
+        raise UsageError(
+            f"reward {weight:g}*{'*'.join(map(_bracketed, rewards))}: a weight is a finite number other than 0"
+        )
+    if weight == 1.0:
+        return rewards[0] if len(rewards) == 1 else Spec(PRODUCT, arguments=tuple(rewards))
+    return Spec(PRODUCT, arguments=(weight, *rewards))
+
+
+def _without_folders(spec: Spec) -> str:
+    """What rewards are ordered by: where a file lies must not decide it."""
+    return re.sub(r"[^\s()*+,]*/", "", str(spec))
+
+
+def _written_sum(spec: Spec) -> str:
+    terms = list(map(str, map(as_spec, spec.arguments)))
+    return terms[0] + "".join(f" - {term[1:]}" if term[0] == "-" else f" + {term}" for term in terms[1:])
+
+
+def _written_product(spec: Spec) -> str:
+    weight, rest = spec.weighted
+    rewards = "*".join(map(_bracketed, map(as_spec, rest.arguments))) if rest.is_product else _bracketed(rest)
+    if weight == 1:
+        return rewards
+    return f"-{rewards}" if weight == -1 else f"{repr(weight).removesuffix('.0')}*{rewards}"
+
+
+def _written_name(name: str) -> str:
+    return name if _BARE_NAME.match(name) and read(name) == name else repr(name)
+
+
+def _bracketed(spec: Spec) -> str:
+    return f"({spec})" if spec.is_sum and not spec.parameters else str(spec)
+
+
 def _plain(argument: Argument) -> Argument:
     if isinstance(argument, Spec) and not argument.arguments and not argument.parameters:
         return argument.name
     return argument
 
 
-def _write(value: Value) -> str:
+def write(value: Value) -> str:
+    """A parameter's value as `read` reads it."""
     if isinstance(value, str):
-        return value if _BARE_STRING.match(value) and _read(value) == value else repr(value)
+        return value if _BARE_STRING.match(value) and read(value) == value else repr(value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return repr(value)
 
 
-def _read(text: str) -> Value:
+def read(text: str) -> Value:
+    """What a parameter's spelling means: a number, true, false, none, a quoted string, or else a bare string."""
     constants: dict[str, Value] = {"true": True, "false": False, "none": None, "inf": math.inf, "-inf": -math.inf}
     if text in constants:
         return constants[text]
@@ -117,72 +232,3 @@ def _read(text: str) -> Value:
     except (ValueError, SyntaxError):
         return text
     return value if isinstance(value, (bool, int, float, str)) or value is None else text
-
-
-def parse(text: str) -> Spec:
-    """Reads `name`, or `name(argument, ..., key=value, ...)`.
-
-    Values are numbers, true, false, none, quoted strings, or bare words and paths; an argument, which has no key,
-    may be a spec with brackets of its own as well.
-
-    Raises:
-        UsageError: If the text is no spec.
-    """
-    text = text.strip()
-    name, bracket, rest = text.partition("(")
-    if not name or (bracket and not rest.endswith(")")):
-        raise UsageError(f"{text!r} is no spec: write name or name(key=value, ...)")
-    arguments: list[Argument] = []
-    parameters: dict[str, Value] = {}
-    for part in split_outside_brackets(rest[:-1]) if bracket else ():
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier():
-            if parameters:
-                raise UsageError(f"{text!r} is no spec: {part!r} should be key=value, as what stands before it")
-            arguments.append(_read_argument(part, text))
-        elif not value:
-            raise UsageError(f"{text!r} is no spec: {part!r} should be key=value")
-        elif key in parameters:
-            raise UsageError(f"{text!r} is no spec: {key!r} stands twice")
-        else:
-            parameters[key] = _read(value)
-    return Spec(name.strip(), parameters, tuple(arguments))
-
-
-def _read_argument(part: str, text: str) -> Argument:
-    if part[0] in "'\"":
-        return _read(part)
-    if part.endswith(")"):
-        return parse(part)
-    if "=" in part:
-        raise UsageError(f"{text!r} is no spec: {part!r} should be key=value")
-    return _read(part)
-
-
-def split_outside_brackets(text: str) -> list[str]:
-    """Splits at commas that stand outside brackets and quotes, dropping empty parts.
-
-    Raises:
-        UsageError: If a bracket or a quote has no counterpart.
-    """
-    parts, depth, quote, start, escaped = [], 0, "", 0, False
-    for index, character in enumerate(text):
-        if quote:
-            if not escaped and character == quote:
-                quote = ""
-            escaped = character == "\\" and not escaped
-        elif character in "'\"":
-            quote = character
-        elif character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-            if depth < 0:
-                break
-        elif character == "," and depth == 0:
-            parts.append(text[start:index])
-            start = index + 1
-    if depth or quote:
-        raise UsageError(f"{text!r} has a bracket or quote without its counterpart")
-    parts.append(text[start:])
-    return [part.strip() for part in parts if part.strip()]

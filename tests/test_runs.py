@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from speechbench.errors import SpeechbenchError
-from speechbench.run_schema import Health
+from speechbench.run_schema import SCHEMA, Health
 from speechbench.runs import (
     MetricInfo,
     Result,
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(folder: Path) -> None:
 
 
 def test_files_are_json_as_documented(folder: Path) -> None:
-    assert json.loads((folder / "run.json").read_text())["schema"] == 2
+    assert json.loads((folder / "run.json").read_text())["schema"] == SCHEMA
     assert json.loads((folder / "result.json").read_text())["metrics"] == {"slots": {"corpus": 0.1 + 0.2}}
     first = json.loads((folder / "samples.jsonl").read_text().split("\n")[0])
     assert first["metrics"]["slots"] == {"score": 0.1 + 0.2, "statistics": [0.1 + 0.2, 1.0]}
@@ -119,7 +119,7 @@ def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
     fails("run.json is broken", "remove")
     (folder / "run.json").write_text("[]")
     fails("run.json is broken", "schema")
-    edit(folder / "run.json", schema=3)
+    edit(folder / "run.json", schema=SCHEMA + 1)
     fails("run.json", "newer", "upgrade")
     edit(folder / "run.json", schema=1)
     fails("run.json", "older", "remove")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import UsageError
 from speechbench.registry import BENCHMARKS
-from speechbench.specs import Spec, parse
+from speechbench.grammar import parse
+from speechbench.specs import Spec
 
 
 def load_benchmark(spec: str | Spec) -> Benchmark:

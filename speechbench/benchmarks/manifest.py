@@ -16,7 +16,7 @@ from speechbench.benchmarks.audio import MEND, Audio
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, check_split
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.registry import register_benchmark
-from speechbench.specs import split_outside_brackets
+from speechbench.grammar import split_outside_brackets
 
 _TASKS = ("translation", "question-answering", "other")
 _TEXT_FIELDS = ("audio", "instruction", "source", "source_language", "target_language", "speaker", "split", "id")

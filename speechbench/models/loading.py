@@ -15,7 +15,8 @@ from speechbench.models.base import SpeechModel
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
 from speechbench.run_schema import RESULT, RUN, TRAINED
-from speechbench.specs import Spec, parse
+from speechbench.grammar import parse
+from speechbench.specs import Spec
 
 _GRANITES = ("tiny", "granite-speech")
 

@@ -8,7 +8,7 @@ so corpus scores of thousands of bootstrap resamples are one matrix product.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -70,7 +70,8 @@ class Reward(ABC):
         lower_is_better: Whether the metric, on the field's scale, is an error; the reward never is.
         several_references: How more than one counts: "pooled" (statistics over all of them), "best" (the one that
             fits best), "first" (the others are not looked at), "none" (no reference is).
-        needs: Which of "reference", "source", "audio" an example must have; "logprobs" are asked of the batch.
+        needs: Which of "reference", "source", "audio" an example must have; "logprobs" and "group" (all
+            hypotheses of a prompt together) are asked of the batch.
         languages: Target languages it is meant for; empty for any.
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
@@ -133,6 +134,10 @@ class Reward(ABC):
         """What scoring has used up so far that someone pays for, as tokens of a judge; nothing by default."""
         return {}
 
+    def part_seconds(self) -> Mapping[str, float]:
+        """Wall time that each part's scoring has taken so far, by its display; nothing where there are no parts."""
+        return {}
+
     def check(self, benchmark: Benchmark) -> None:
         """Refuses benchmarks that this scorer was not made for.
 
@@ -148,6 +153,15 @@ def mean_statistics(scores: Sequence[float | None], scale: float) -> npt.NDArray
         Shape [segment, 2].
     """
     return np.array([(0.0, 0.0) if s is None else (s * scale, 1.0) for s in scores]).reshape(-1, 2)
+
+
+def total_usage(usages: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """What several have used up, by what it is."""
+    total: dict[str, float] = {}
+    for usage in usages:
+        for what, amount in usage.items():
+            total[what] = total.get(what, 0.0) + amount
+    return total
 
 
 def no_logprobs(reward: str) -> UsageError:

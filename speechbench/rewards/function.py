@@ -15,16 +15,22 @@ from speechbench.sources import definition_hash_of
 from speechbench.specs import Value
 
 # What every function can ask for by name; the examples' other columns come on top.
-COLUMNS = ("completions", "prompts", "references", "reference", "source", "language", "id")
+COLUMNS = ("completions", "prompts", "references", "reference", "source", "language", "audio", "id")
+_HYPOTHESIS = "hypothesis"  # who names it is called for one hypothesis at a time
 
 
 class FunctionReward(Reward):
-    """Wraps `function(completions, **columns) -> list[float | None]`.
+    """Wraps `function(completions, **columns) -> list[float | None]`, or `function(hypothesis, reference) -> float`.
 
-    The function is called by keyword, with those of these lists that it names (all, if it takes `**columns`),
+    A function is called by keyword, with those of these lists that it names (all, if it takes `**columns`),
     each with one entry per hypothesis: `completions` (the hypotheses), `prompts` (the instructions),
-    `references` (a list each), `reference` (the first), `source`, `language` (the target's), `id`, and the
-    examples' other columns. A function's attribute `range`, a pair, declares the lowest and highest score.
+    `references` (a list each), `reference` (the first), `source`, `language` (the target's), `audio` (an `Audio`,
+    whose `samples(rate)` decodes it), `id`, and the examples' other columns.
+
+    A function that names `hypothesis` is called once for each hypothesis, with single values instead of lists, and
+    returns one score. One that names `reference` is called for each of several references: the best score counts.
+
+    A function's attribute `range`, a pair, declares the lowest and highest score.
 
     Args:
         function: What is called; parameters other than the columns are bound already.
@@ -32,7 +38,8 @@ class FunctionReward(Reward):
         source_hash: Of its source text, as `source_hash` gives it: an edited function is another reward.
 
     Raises:
-        UsageError: If it is async, takes no `completions`, or its `range` is no pair of numbers.
+        UsageError: If it is async, takes neither `completions` nor `hypothesis`, or its `range` is no pair of
+            numbers.
     """
 
     range = (-math.inf, math.inf)
@@ -45,12 +52,16 @@ class FunctionReward(Reward):
         by_keyword = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         self._names = {p.name for p in by_keyword}
         self._required = {p.name for p in by_keyword if p.default is p.empty}
+        self._is_for_one = _HYPOTHESIS in self._names
         positional_only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
         plain = _unwrapped(function)
         if inspect.iscoroutinefunction(plain):
             raise UsageError(f"reward {name}: the function is async; write a plain one")
-        if positional_only or not (self._takes_all or "completions" in self._names):
-            raise UsageError(f"reward {name}: the function must take `completions` by name and return a list of scores")
+        if positional_only or not (self._takes_all or self._is_for_one or "completions" in self._names):
+            raise UsageError(
+                f"reward {name}: the function must take `completions` by name and return a list of scores, or take "
+                "`hypothesis` (and `reference`) by name and return one"
+            )
         if hasattr(plain, "range"):
             self.range = _checked_range(plain.range, name)
         # Without a declared unit range there is no field's scale to show it on.
@@ -63,16 +74,30 @@ class FunctionReward(Reward):
             UsageError: If it requires a column that the examples lack.
         """
         columns = self._columns(batch)
+        if self._is_for_one:
+            columns[_HYPOTHESIS] = columns.pop("completions")
         missing = sorted(self._required - columns.keys())
         if missing:
             raise UsageError(
                 f"reward {self.display} requires {missing[0]!r}, which is no column of the examples: "
                 f"they have {', '.join(sorted(columns))}"
             )
-        result: list[float | None] = self.function(
-            **{key: value for key, value in columns.items() if self._takes_all or key in self._names}
-        )
-        return result
+        wanted = {key: value for key, value in columns.items() if self._takes_all or key in self._names}
+        if not self._is_for_one:
+            result: list[float | None] = self.function(**wanted)
+            return result
+        rows = [dict(zip(wanted, values, strict=True)) for values in zip(*wanted.values(), strict=True)]
+        return [self._best(row, example.references) for row, example in zip(rows, batch.examples, strict=True)]
+
+    def _best(self, row: dict[str, Any], references: Sequence[str]) -> float | None:
+        """The function's score of one hypothesis against the reference that suits it best."""
+        if "reference" not in row:
+            score: float | None = self.function(**row)
+            return score
+        scores = [self.function(**{**row, "reference": reference}) for reference in references]
+        known = [score for score in scores if score is not None]
+        wrong = [score for score in known if not isinstance(score, (int, float)) or not math.isfinite(score)]
+        return wrong[0] if wrong else max(known, default=None)
 
     def signature(self) -> Mapping[str, Any]:
         """Name, SHA-256 of the function's source text, and the parameters bound to it."""
@@ -90,6 +115,7 @@ class FunctionReward(Reward):
             reference=[example.references[0] if example.references else None for example in examples],
             source=[example.source for example in examples],
             language=[example.target_language for example in examples],
+            audio=[example.audio for example in examples],
             id=[example.id for example in examples],
         )
         return columns
@@ -103,9 +129,10 @@ def bind(function: Callable[..., Any], parameters: Mapping[str, Value], name: st
     """
     named = inspect.signature(function).parameters
     by_keyword = (p for p in named.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    own = [p.name for p in by_keyword if p.name not in COLUMNS]
+    columns = (*COLUMNS, _HYPOTHESIS)
+    own = [p.name for p in by_keyword if p.name not in columns]
     for key in parameters:
-        if key in COLUMNS:
+        if key in columns:
             raise UsageError(f"reward {name}: {key!r} is a column of the batch and cannot be set")
         if key not in own:
             nearest = difflib.get_close_matches(key, own, n=1)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import UsageError
+from speechbench.grammar import parse_expression
 from speechbench.registry import REWARDS
 from speechbench.rewards.base import Reward
+from speechbench.rewards.combined import Product, Sum
 from speechbench.rewards.function import FunctionReward, bind, source_hash
 from speechbench.rewards.shuffled import Shuffled
-from speechbench.specs import Spec, parse
+from speechbench.specs import PRODUCT, SUM, Spec, as_spec
 
-_SHUFFLED = "shuffled"  # the one reward whose argument is a reward
+_SHUFFLED = "shuffled"
+_COMPOSED = {  # rewards made of rewards, and what they take
+    _SHUFFLED: "one other reward, as in shuffled(bleu) or shuffled(chrf(word_order=2))",
+    SUM: "rewards, and normalize, as in sum(0.7*bleu + 0.3*comet, normalize=group)",
+    PRODUCT: "rewards, as in bleu*language",
+}
 
 
 def load_reward(
@@ -25,9 +32,9 @@ def load_reward(
     """Makes the reward that a spec asks for.
 
     Args:
-        spec: As in `bleu`, `chrf(word_order=2)`, `path/to/file.py:name` or `shuffled(bleu)`; what is registered, or
-            stands in the file, is a subclass of `Reward` or a function `(completions, **columns) ->
-            list[float | None]`.
+        spec: As in `bleu`, `chrf(word_order=2)`, `path/to/file.py:name`, `shuffled(bleu)`, `0.7*bleu + 0.3*comet`
+            or `bleu*language`; what is registered, or stands in the file, is a subclass of `Reward`, a function
+            `(completions, **columns) -> list[float | None]`, or `(hypothesis, reference) -> float | None`.
         benchmark: What it is to be used on, if known: fills in what depends on it, and refuses what must not be.
         known: Rewards made before, by resolved spec: what stands there is not made again.
 
@@ -39,11 +46,10 @@ def load_reward(
         UsageError: If there is no such reward, it takes no such parameter, or it must not be used there.
         MissingError: If something it needs is not installed.
     """
-    spec = resolve(parse(spec) if isinstance(spec, str) else spec, benchmark)
+    spec = resolve(parse_expression(spec) if isinstance(spec, str) else spec, benchmark)
     if known is not None and str(spec) in known:
         return known[str(spec)]
-    inner = _inner(spec)
-    reward = _made(spec) if inner is None else Shuffled(load_reward(inner, benchmark, known))
+    reward = _composed(spec, benchmark, known) if _is_composed(spec) else _made(spec)
     reward.spec = spec
     if not getattr(reward, "display", ""):
         reward.display = row_name(spec)
@@ -74,15 +80,16 @@ def resolve(spec: Spec, benchmark: Benchmark | None = None) -> Spec:
     Raises:
         UsageError: If there is no such reward, or it takes no such arguments.
     """
-    inner = _inner(spec)
-    if inner is not None:
-        return Spec(spec.name, arguments=(resolve(inner, benchmark),))
-    plug = REWARDS.get(spec.name)
-    if inspect.isclass(plug):
-        spec = spec.named(plug, "reward")
-    if spec.name == "comet" and "model" not in spec.parameters and benchmark is not None:
-        return Spec(spec.name, {**spec.parameters, "model": benchmark.comet_checkpoint})
-    return spec
+
+    def resolved(leaf: Spec) -> Spec:
+        plug = REWARDS.get(leaf.name)
+        if inspect.isclass(plug):
+            leaf = leaf.named(plug, "reward")
+        if leaf.name == "comet" and "model" not in leaf.parameters and benchmark is not None:
+            return Spec(leaf.name, {**leaf.parameters, "model": benchmark.comet_checkpoint})
+        return leaf
+
+    return parse_expression(str(_mapped(spec, resolved)))  # what is filled in may change the order of a sum
 
 
 def row_name(spec: Spec) -> str:
@@ -90,35 +97,58 @@ def row_name(spec: Spec) -> str:
 
     Returns:
         The spec's text: of `path/to/file.py:name` only the name, and comet without its checkpoint, which the
-        column names; the same inside `shuffled(...)`.
+        column names; the same inside sums, products and `shuffled(...)`.
     """
-    inner = _inner(spec)
-    if inner is not None:
-        return f"{spec.name}({row_name(inner)})"
-    parameters = {key: value for key, value in spec.parameters.items() if (spec.name, key) != ("comet", "model")}
-    return str(replace(spec, name=spec.name.rpartition(":")[2], parameters=parameters))
+
+    def short(leaf: Spec) -> Spec:
+        parameters = {key: value for key, value in leaf.parameters.items() if (leaf.name, key) != ("comet", "model")}
+        return replace(leaf, name=leaf.name.rpartition(":")[2], parameters=parameters)
+
+    return str(_mapped(spec, short))
 
 
 def is_own(spec: Spec) -> bool:
-    """Whether the reward, or the one inside `shuffled(...)`, is the user's own: its code tells it, not its path."""
-    inner = _inner(spec)
-    return REWARDS.file_hash(spec.name) is not None if inner is None else is_own(inner)
+    """Whether the reward, or one that it is made of, is the user's own: its code tells it, not its path."""
+    if _is_composed(spec):
+        return any(is_own(as_spec(argument)) for argument in spec.arguments if not isinstance(argument, float))
+    return REWARDS.file_hash(spec.name) is not None
 
 
-def _inner(spec: Spec) -> Spec | None:
-    """The reward inside `shuffled(...)`; `None` for any other spec.
+def _is_composed(spec: Spec) -> bool:
+    """Whether its arguments are rewards.
 
     Raises:
-        UsageError: If there is not exactly one inside.
+        UsageError: If it should be made of rewards and is not.
     """
-    if spec.name != _SHUFFLED:
-        return None
-    if spec.parameters or len(spec.arguments) != 1 or not isinstance(spec.arguments[0], (str, Spec)):
-        raise UsageError(
-            f"reward {spec}: it takes one other reward, as in shuffled(bleu) or shuffled(chrf(word_order=2))"
-        )
-    inner = spec.arguments[0]
-    return parse(inner) if isinstance(inner, str) else inner
+    if spec.name not in _COMPOSED:
+        return False
+    rewards = [argument for argument in spec.arguments if isinstance(argument, (str, Spec))]
+    weights = [argument for argument in spec.arguments if isinstance(argument, float)]
+    known = {"normalize"} if spec.name == SUM else set()
+    expected = 1 if spec.name == _SHUFFLED else max(1, len(rewards))
+    if len(rewards) != expected or len(rewards) + len(weights) != len(spec.arguments) or set(spec.parameters) - known:
+        raise UsageError(f"reward {spec}: it takes {_COMPOSED[spec.name]}")
+    return True
+
+
+def _mapped(spec: Spec, change: Callable[[Spec], Spec]) -> Spec:
+    """The spec with each reward that is not made of rewards changed."""
+    if not _is_composed(spec):
+        return change(spec)
+    arguments = [a if isinstance(a, float) else _mapped(as_spec(a), change) for a in spec.arguments]
+    return replace(spec, arguments=tuple(arguments))
+
+
+def _composed(spec: Spec, benchmark: Benchmark | None, known: Mapping[str, Reward] | None) -> Reward:
+    if spec.name == _SHUFFLED:
+        return Shuffled(load_reward(as_spec(spec.arguments[0]), benchmark, known))
+    if spec.name == PRODUCT:
+        weight, rest = spec.weighted
+        factors = map(as_spec, rest.arguments) if rest.is_product else [rest]
+        return Product([load_reward(factor, benchmark, known) for factor in factors], weight)
+    terms = [as_spec(argument).weighted for argument in spec.arguments]
+    parts = [load_reward(reward, benchmark, known) for _, reward in terms]
+    return Sum(parts, [weight for weight, _ in terms], str(spec.parameters.get("normalize", "none")))
 
 
 @dataclass(frozen=True)
@@ -139,7 +169,7 @@ def _made(spec: Spec) -> Reward:
     if not inspect.isfunction(plug):
         raise UsageError(
             f"reward {spec} is {_a(plug)}: it should be a subclass of speechbench.rewards.Reward, "
-            "or a function (completions, **columns) -> list of scores"
+            "or a function (completions, **columns) -> list of scores, or (hypothesis, reference) -> score"
         )
     name = row_name(spec)
     if spec.arguments:

@@ -70,8 +70,32 @@ def checked_scores(reward: Reward, batch: Batch) -> list[float | None]:
     """The reward's scores on unit scale; nothing that went wrong is counted as a score.
 
     Raises:
-        SpeechbenchError: If the reward fails, returns something other than one finite number or `None` per
-            hypothesis, or `None` for every one; the message names the reward, the example and the remedy.
+        SpeechbenchError: As `scores_of`, and if it gives `None` for every hypothesis.
+    """
+    scores = scores_of(reward, batch)
+    require_some(scores, reward, batch)
+    return scores
+
+
+def require_some(scores: Sequence[float | None], reward: Reward, batch: Batch) -> None:
+    """Refuses a reward that applies to nothing.
+
+    Raises:
+        SpeechbenchError: If there are scores and all of them are `None`; the message says what is lacking.
+    """
+    if scores and all(score is None for score in scores):
+        raise SpeechbenchError(
+            f"reward {_name(reward)} does not apply here: it gave no score to any of {_hypotheses(batch)}"
+            f"{_unmet(reward, batch)}: choose another reward, or a benchmark that has what it needs"
+        )
+
+
+def scores_of(reward: Reward, batch: Batch) -> list[float | None]:
+    """The reward's scores on unit scale, each a finite number, or `None` where it does not apply.
+
+    Raises:
+        SpeechbenchError: If the reward fails, or returns something other than one finite number or `None` per
+            hypothesis; the message names the reward, the example and the remedy.
     """
     if not batch.hypotheses:
         return []
@@ -90,23 +114,23 @@ def checked_scores(reward: Reward, batch: Batch) -> list[float | None]:
         raise SpeechbenchError(
             f"reward {_name(reward)} returned {len(result)} scores for {_hypotheses(batch)}: {_ONE_EACH}"
         )
-    scores = [_checked(score, reward, batch, index) for index, score in enumerate(result)]
-    if all(score is None for score in scores):
-        raise SpeechbenchError(
-            f"reward {_name(reward)} does not apply here: it gave no score to any of {_hypotheses(batch)}"
-            f"{_unmet(reward, batch)}: choose another reward, or a benchmark that has what it needs"
-        )
-    return scores
+    return [_checked(score, reward, batch, index) for index, score in enumerate(result)]
 
 
 def check_metric(reward: Reward) -> None:
     """Refuses a reward that cannot be used to measure.
 
     Raises:
-        UsageError: If it needs a model's log-probabilities, or its aggregate does not exist.
+        UsageError: If it needs a model's log-probabilities or a group to compare within, or its aggregate does not
+            exist.
     """
     if "logprobs" in reward.needs:
         raise no_logprobs(_name(reward))
+    if "group" in reward.needs:
+        raise UsageError(
+            f"reward {_name(reward)} compares the hypotheses of a group, which only training has: name it with "
+            "--rewards to train on it, and measure with the sum without normalize=group"
+        )
     if reward.aggregate not in AGGREGATES:
         raise UsageError(
             f"reward {_name(reward)} has the aggregate {reward.aggregate!r}, which does not exist: "

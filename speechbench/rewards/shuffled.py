@@ -13,7 +13,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.exact import normalized
-from speechbench.rewards.measure import checked_scores, checked_statistics
+from speechbench.rewards.measure import checked_statistics, scores_of
 
 
 class Shuffled(Reward):
@@ -40,6 +40,8 @@ class Shuffled(Reward):
         self.display = f"shuffled({reward.display})"
         self.range, self.scale, self.aggregate = reward.range, reward.scale, reward.aggregate
         self.needs, self.languages, self.extra = reward.needs, reward.languages, reward.extra
+        self.lower_is_better, self.several_references = reward.lower_is_better, reward.several_references
+        self.is_pure, self.waits = reward.is_pure, reward.waits
         self._partners: dict[str, Example | None] = {}
 
     def prepare(self, examples: Sequence[Example]) -> None:
@@ -56,9 +58,21 @@ class Shuffled(Reward):
         """
         rows, swapped = self._swapped(batch)
         scores: list[float | None] = [None] * len(batch.hypotheses)
-        for row, score in zip(rows, checked_scores(self.inner, swapped), strict=True):
+        for row, score in zip(rows, scores_of(self.inner, swapped), strict=True):
             scores[row] = score
         return scores
+
+    def segments(self, scores: Sequence[float | None], statistics: npt.NDArray[np.float64]) -> list[float | None]:
+        """As the inner reward's, of the partners."""
+        return self.inner.segments(scores, statistics)
+
+    def usage(self) -> Mapping[str, float]:
+        """The inner reward's."""
+        return self.inner.usage()
+
+    def part_seconds(self) -> Mapping[str, float]:
+        """The inner reward's."""
+        return self.inner.part_seconds()
 
     def statistics(self, batch: Batch) -> npt.NDArray[np.float64]:
         """The inner reward's statistics against the partners, zeros where there is none. Raises as `score` does.

@@ -12,7 +12,7 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,6 +25,7 @@ from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward
+from speechbench.rewards.measure import prepare
 from speechbench.run_schema import CHECKPOINTS, TRAIN, TRAINED
 from speechbench.trainers.checkpoints import (
     COMPLETE,
@@ -36,6 +37,7 @@ from speechbench.trainers.checkpoints import (
     write_folder,
 )
 from speechbench.trainers.config import TrainConfig, TrainResult
+from speechbench.trainers.scoring import Scorer
 from speechbench.trainers.watch import Watch
 
 __all__ = ["Rollout", "SpeechTrainer", "TrainConfig", "TrainResult"]
@@ -56,7 +58,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     """transformers' Trainer over examples and rollouts.
 
     Attributes:
-        reward: What is trained on; set before `__init__` where there is one, so that its health is watched.
+        reward: What is trained on; set before `__init__` where there is one, which prepares and watches it.
     """
 
     reward: Reward | None = None
@@ -68,6 +70,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._logged: dict[str, list[float]] = {}
         self._window_ready = 0.0
         self._stop = Stop()
+        self.scorer = None if self.reward is None else Scorer(self.reward)
         self.watch = Watch(self.subject, config, self.reward)
         examples = benchmark.load("train", config.limit)
         if not examples:
@@ -103,6 +106,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
         self.add_callback(_Steps(self))
+        if self.reward is not None:
+            prepare(self.reward, examples)
 
     @abstractmethod
     def roll_out(self, examples: list[Example]) -> R:
@@ -111,6 +116,23 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     @abstractmethod
     def loss(self, model: torch.nn.Module, rollout: R, tokens: torch.Tensor) -> torch.Tensor:
         """The loss of one rollout, summed over its tokens and divided by `tokens`, those of the whole window."""
+
+    def begin_scoring(
+        self, texts: list[list[str]], examples: list[Example], logprobs_PG: torch.Tensor | None = None
+    ) -> Callable[[], torch.Tensor]:
+        """Starts to score hypotheses; a reward that waits for something outside does so beside other work.
+
+        Args:
+            texts: The hypotheses of each prompt's group.
+            examples: The prompts.
+            logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
+
+        Returns:
+            What gives, when they are needed, the rewards on unit scale, NaN where the reward does not apply;
+            float64 [prompt, member].
+        """
+        assert self.scorer is not None, "set self.reward before SpeechTrainer.__init__"
+        return self.scorer.begin(texts, examples, self.config.seed, self.state.global_step, logprobs_PG)
 
     @property
     def subject(self) -> str:
@@ -185,7 +207,12 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             return  # the Trainer's own summary at the end
         means = {name: sum(values) / len(values) for name, values in self._logged.items()}
         self._logged.clear()
-        line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": dict(self.seconds)}
+        seconds: dict[str, Any] = dict(self.seconds)
+        line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": seconds}
+        if self.scorer is not None:
+            seconds["rewards"] = dict(self.scorer.seconds)
+            if self.scorer.usage:
+                line["usage"] = dict(self.scorer.usage)
         warnings = self.watch.hear(line)
         if warnings:
             line["warnings"] = warnings
@@ -207,8 +234,16 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
         with writing(checkpoint, checkpoint):
             super()._save_checkpoint(model, trial)
-            mark_complete(checkpoint, self.seconds)
+            scoring = None if self.scorer is None else self.scorer.save(checkpoint)
+            mark_complete(checkpoint, {"seconds": self.seconds, "scoring": scoring})
         keep_only(folder, checkpoint)
+
+    def _go_on(self, checkpoint: Path) -> None:
+        """From what stands in a checkpoint beside what transformers reads."""
+        counted = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+        self.seconds.update(counted["seconds"])
+        if self.scorer is not None:
+            self.scorer.go_on(checkpoint, counted["scoring"])
 
     def run(self) -> TrainResult:
         """Trains, going on from the last complete checkpoint where there is one.
@@ -222,7 +257,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         checkpoint = last_complete(folder)
         step = 0 if checkpoint is None else step_of(checkpoint)
         if checkpoint is not None:
-            self.seconds.update(json.loads((checkpoint / COMPLETE).read_text()))
+            self._go_on(checkpoint)
         keep_only(folder, checkpoint)
         self.config.output_dir.mkdir(parents=True, exist_ok=True)
         self.watch.hear_again(truncate_log(self.config.output_dir / TRAIN, step))
@@ -235,7 +270,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             self._load_from_checkpoint(str(checkpoint))
         trained = self.config.output_dir / TRAINED
         write_folder(trained, self.speech_model.save)
-        return TrainResult(trained, self.config.max_steps, dict(self.seconds), self.watch.warnings)
+        usage = {} if self.scorer is None else dict(self.scorer.usage)
+        return TrainResult(trained, self.config.max_steps, dict(self.seconds), self.watch.warnings, usage)
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]

@@ -108,9 +108,11 @@ class TrainResult:
         steps: Optimizer steps taken, those before a resumption included.
         seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
         warnings: What a person should know of how it went, each one sentence with the remedy.
+        usage: What scoring used up that someone pays for, as `Reward.usage` says it.
     """
 
     model_folder: Path
     steps: int
     seconds: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)

@@ -13,9 +13,7 @@ import torch
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import SpeechbenchError
 from speechbench.models.base import Completions, Prompts, Sampling, SpeechModel
-from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.measure import checked_scores, prepare
-from speechbench.seeds import derive
+from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
 
 
@@ -153,7 +151,6 @@ class GrpoTrainer(SpeechTrainer[Group]):
         self._samples: list[Group] = []
         self.before_training = model.frozen_copy()
         super().__init__(model, benchmark, config)
-        prepare(reward, self.train_dataset)
 
     @property
     def can_stop(self) -> bool:
@@ -184,41 +181,22 @@ class GrpoTrainer(SpeechTrainer[Group]):
                 written_PGT, _ = self.speech_model(examples, completions, self.config.temperature)
         with self.timed("scoring"):
             logprobs_PG = None if written_PGT is None else _token_mean(written_PGT, completions.mask)
-            rewards_PG = self.score(texts, examples, logprobs_PG).to(off_policy_PG.device)
+            scored = self.begin_scoring(texts, examples, logprobs_PG)
+        with self.timed("learning"):
+            reference_PGT, _ = self.before_training(examples, completions, self.config.temperature)
+        with self.timed("scoring"):
+            rewards_PG = scored().to(off_policy_PG.device)
         self._watch(rewards_PG, texts, completions, off_policy_PG)
         advantages_PG = group_advantages(rewards_PG)
         unscored_PG = advantages_PG.isnan()
         completions = Completions(completions.tokens, completions.mask & ~unscored_PG[..., None], completions.finished)
-        with self.timed("learning"):
-            reference_PGT, _ = self.before_training(examples, completions, self.config.temperature)
+        reference_PGT = reference_PGT.masked_fill(~completions.mask, 0.0)
         old_PGT = None
         if written_PGT is not None and self.config.num_iterations > 1:
             old_PGT = written_PGT.masked_fill(~completions.mask, 0.0)
         return Group(
             examples, completions, advantages_PG.nan_to_num().float(), off_policy_PG, reference_PGT, old_PGT
         )  # fmt: skip
-
-    def score(
-        self, texts: list[list[str]], examples: list[Example], logprobs_PG: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Rewards on unit scale, NaN where the reward does not apply; float64 [prompt, member].
-
-        Args:
-            texts: The hypotheses of each prompt's group.
-            examples: The prompts.
-            logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
-        """
-        step, seed = self.state.global_step, self.config.seed
-        members = [(e, m) for e, group in zip(examples, texts, strict=True) for m in range(len(group))]
-        batch = Batch(
-            hypotheses=[text for group in texts for text in group],
-            examples=[e for e, _ in members],
-            seeds=[derive(seed, step, e.id, m, "reward") for e, m in members],
-            logprobs=None if logprobs_PG is None else logprobs_PG.flatten().tolist(),
-        )
-        scores = checked_scores(self.reward, batch)
-        flat = torch.tensor([float("nan") if s is None else s for s in scores], dtype=torch.float64)
-        return flat.view(len(texts), -1)
 
     def _watch(
         self, rewards_PG: torch.Tensor, texts: list[list[str]], completions: Completions, off_policy_PG: torch.Tensor

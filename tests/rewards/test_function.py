@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import Example
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.rewards import Batch, checked_scores
 from speechbench.rewards.function import COLUMNS, FunctionReward, bind, source_hash
 
@@ -36,6 +40,7 @@ def test_function_gets_every_column_if_it_takes_all() -> None:
         "reference": ["Ja.", "No."],
         "source": ["Yes.", None],
         "language": ["de", "en"],
+        "audio": [None, None],
         "id": ["1", "2"],
         "slots": [{}, None],
         "extra": [None, 5],
@@ -54,7 +59,9 @@ def test_required_column_that_is_missing_is_named() -> None:
     def needy(completions: list[str], solution: list[str]) -> list[float]:
         raise AssertionError("never called")
 
-    with pytest.raises(UsageError, match=r"reward mine requires 'solution', .* they have completions, extra, id"):
+    with pytest.raises(
+        UsageError, match=r"reward mine requires 'solution', .* they have audio, completions, extra, id"
+    ):
         wrap(needy).score(BATCH)
 
 
@@ -163,3 +170,49 @@ def test_source_hash_tells_edited_functions_apart() -> None:
     exec("def typed(): ...", namespace)
     with pytest.raises(UsageError, match=r"put it into a file and name that, as path/to/file\.py:typed"):
         source_hash(namespace["typed"], "typed")
+
+
+def test_plain_function_is_called_once_for_each_hypothesis() -> None:
+    def same_length(hypothesis: str, reference: str) -> float:
+        return float(len(hypothesis) == len(reference))
+
+    assert wrap(same_length).score(BATCH) == [0.0, 0.0]
+    assert wrap(same_length).score(Batch.of(["Nun", "No!"], [FIRST, SECOND])) == [1.0, 1.0]
+    assert wrap(same_length).score(Batch.of(["Jawohl!"], [FIRST])) == [1.0], "the second of two references fits"
+    bare = Example("3", None, "", (), None, "en", "de")
+    assert wrap(same_length).score(Batch.of(["Ja"], [bare])) == [None], "does not apply without a reference"
+
+
+def test_plain_function_may_ask_for_any_column() -> None:
+    seen = []
+
+    def curious(
+        hypothesis: str, source: str | None, audio: object, extra: int | None = None, weight: float = 2
+    ) -> None:
+        seen.append((hypothesis, source, audio, extra, weight))
+
+    reward = FunctionReward(bind(curious, {"weight": 3}, "curious"), "curious", "0" * 64)
+    assert reward.score(BATCH) == [None, None]
+    assert seen == [("Ja", "Yes.", None, None, 3), ("Nein", None, None, 5, 3)]
+    with pytest.raises(UsageError, match="'hypothesis' is a column of the batch and cannot be set"):
+        bind(curious, {"hypothesis": 1}, "curious")
+
+
+@pytest.mark.parametrize("wrong", [math.nan, "high"])
+def test_best_of_several_references_hides_no_wrong_score(wrong: object) -> None:
+    def failing(hypothesis: str, reference: str) -> object:
+        return wrong if reference == "Jawohl." else 1.0
+
+    with pytest.raises(SpeechbenchError, match=r"reward mine returned .* for example '1' with the hypothesis 'Ja'"):
+        checked_scores(wrap(failing), Batch.of(["Ja"], [FIRST]))
+
+
+def test_function_gets_the_audio(tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.full(8000, 0.25), 16000)
+    heard = Example("1", Audio(path), "", ("Ja.",), None, "en", "de")
+
+    def seconds(hypothesis: str, audio: Audio) -> float:
+        return len(audio.samples(16000)) / 16000
+
+    assert wrap(seconds).score(Batch.of(["Ja"], [heard])) == [0.5]

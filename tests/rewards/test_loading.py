@@ -9,10 +9,11 @@ import pytest
 
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
+from speechbench.grammar import parse, parse_expression
 from speechbench.registry import REWARDS
 from speechbench.rewards import Batch, Reward, load_reward
 from speechbench.rewards.loading import is_own, resolve, row_name
-from speechbench.specs import Spec, parse
+from speechbench.specs import Spec
 
 BREVITY = """
 def brevity(completions, longest=10, **columns):
@@ -22,6 +23,7 @@ brevity.range = (0.0, 1.0)
 """
 LENGTH = """
 from speechbench.errors import UsageError
+from speechbench.grammar import parse, parse_expression
 from speechbench.rewards import Reward
 
 class Length(Reward):
@@ -138,6 +140,10 @@ def test_comet_means_the_benchmarks_checkpoint() -> None:
     assert resolve(parse("comet")) == parse("comet")
     assert resolve(parse("bleu"), Corpus()) == parse("bleu")
     assert str(resolve(parse("shuffled(comet)"), Corpus())) == "shuffled(comet(model=tiny))"
+    weighted = resolve(parse_expression("0.7*bleu + 0.3*comet*language"), Corpus())
+    assert str(weighted) == "0.7*bleu + 0.3*comet(model=tiny)*language"
+    with pytest.raises(UsageError, match=r"comet\(model=tiny\) stands twice"):
+        resolve(parse_expression("comet + comet(model=tiny)"), Corpus())
 
 
 @pytest.mark.parametrize(
@@ -146,12 +152,12 @@ def test_comet_means_the_benchmarks_checkpoint() -> None:
         ("bleu(char)", "bleu(tokenize=char)"),
         ("comet(other, 8)", "comet(batch_size=8, model=other)"),
         ("shuffled( chrf( 2 ) )", "shuffled(chrf(word_order=2))"),
-        ("shuffled('chrf(word_order=2)')", "shuffled(chrf(word_order=2))"),
+        ("chrf(2) + bleu(char)", "bleu(tokenize=char) + chrf(word_order=2)"),
     ],
 )
 def test_reward_has_one_spelling(text: str, canonical: str) -> None:
-    assert str(resolve(parse(text))) == canonical
-    assert resolve(parse(canonical)) == parse(canonical)
+    assert str(resolve(parse_expression(text))) == canonical
+    assert resolve(parse_expression(canonical)) == parse_expression(canonical)
 
 
 @pytest.mark.parametrize(
@@ -165,15 +171,19 @@ def test_reward_has_one_spelling(text: str, canonical: str) -> None:
         ("shuffled(comet(model=tiny))", "shuffled(comet)"),
         ("shuffled(./a/mine.py:brevity)", "shuffled(brevity)"),
         ("shuffled(./mine.py:brevity(longest=20))", "shuffled(brevity(longest=20))"),
+        ("0.5*comet(model=tiny) + ./a/mine.py:brevity", "0.5*comet + brevity"),
+        ("sum(comet(model=tiny), bleu, normalize=group)", "sum(bleu, comet, normalize=group)"),
     ],
 )
 def test_row_name(text: str, name: str) -> None:
-    assert row_name(parse(text)) == name
+    assert row_name(parse_expression(text)) == name
 
 
 def test_which_rewards_are_from_a_file(tmp_path: Path) -> None:
     file = write(tmp_path, BREVITY)
     assert is_own(parse(f"{file}:brevity")) and is_own(parse(f"shuffled({file}:brevity(longest=3))"))
+    assert is_own(parse_expression(f"2*bleu*{file}:brevity"))
+    assert not is_own(parse_expression("bleu + chrf"))
     assert not is_own(parse("bleu")) and not is_own(parse("shuffled(bleu)"))
 
 

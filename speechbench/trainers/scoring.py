@@ -1,0 +1,153 @@
+"""A reward at work in one training: asked once for each text, timed, and not waited for longer than need be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechbench.benchmarks.base import Example
+from speechbench.errors import SpeechbenchError
+from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.measure import require_some, scores_of
+from speechbench.run_files import replace
+from speechbench.seeds import derive
+
+FILE = "scores.json"  # in a checkpoint
+KEPT = 200_000  # scores, at some 50 bytes each in a checkpoint
+
+
+class Scorer:
+    """Scores the hypotheses of one training.
+
+    Scores of a reward that is pure are kept by example and text. Checkpoints hold them, so that a training that was
+    killed goes on with the same scores to the last bit, even where those of a neural scorer depend in it on what
+    else stood in the batch.
+
+    Args:
+        reward: What scores.
+
+    Attributes:
+        seconds: Wall time of the reward's scoring so far by its display, and of each part of a combined one.
+        usage: What scoring has used up so far that someone pays for, as `Reward.usage` says it.
+    """
+
+    def __init__(self, reward: Reward) -> None:
+        self.reward = reward
+        self.seconds: dict[str, float] = {}
+        self.usage: dict[str, float] = {}
+        self._kept: dict[str, float | None] = {}
+        self._before = dict(reward.usage())  # by trainings before this one
+        self._parts = dict(reward.part_seconds())
+
+    def begin(
+        self,
+        texts: Sequence[Sequence[str]],
+        examples: Sequence[Example],
+        seed: int,
+        step: int,
+        logprobs_PG: torch.Tensor | None = None,
+    ) -> Callable[[], torch.Tensor]:
+        """Starts to score the groups of one step; a reward that waits for something outside does so meanwhile.
+
+        Args:
+            texts: The hypotheses of each prompt's group.
+            examples: The prompts.
+            seed: Of the training.
+            step: Optimizer steps done.
+            logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
+
+        Returns:
+            What gives the rewards on unit scale when they are needed, NaN where the reward does not apply, float64
+            [prompt, member]; it raises what `scores` raises.
+        """
+        members = [(e, m) for e, group in zip(examples, texts, strict=True) for m in range(len(group))]
+        batch = Batch(
+            hypotheses=[text for group in texts for text in group],
+            examples=[e for e, _ in members],
+            seeds=[derive(seed, step, e.id, m, "reward") for e, m in members],
+            logprobs=None if logprobs_PG is None else logprobs_PG.flatten().tolist(),
+        )
+        scores = self._started(batch)
+
+        def rewards_PG() -> torch.Tensor:
+            flat = [math.nan if score is None else score for score in scores()]
+            return torch.tensor(flat, dtype=torch.float64).view(len(texts), -1)
+
+        return rewards_PG
+
+    def _started(self, batch: Batch) -> Callable[[], list[float | None]]:
+        if not self.reward.waits:
+            scores = self.scores(batch)
+            return lambda: scores
+        pool = ThreadPoolExecutor(1, "scoring")
+        future = pool.submit(self.scores, batch)
+        pool.shutdown(wait=False)
+        return future.result
+
+    def scores(self, batch: Batch) -> list[float | None]:
+        """The reward's scores on unit scale, `None` where it does not apply.
+
+        Raises:
+            SpeechbenchError: If the reward fails, or applies to nothing.
+        """
+        start = time.perf_counter()
+        scores = self._remembered(batch) if self.reward.is_pure else scores_of(self.reward, batch)
+        require_some(scores, self.reward, batch)
+        self._count(time.perf_counter() - start)
+        return scores
+
+    def save(self, checkpoint: Path) -> dict[str, Any]:
+        """Writes the kept scores into a checkpoint.
+
+        Returns:
+            What `go_on` wants beside them, as JSON can write it.
+        """
+        replace(checkpoint / FILE, json.dumps(self._kept))
+        return {"seconds": self.seconds, "usage": self.usage}
+
+    def go_on(self, checkpoint: Path, counted: Mapping[str, Any]) -> None:
+        """Goes on from what `save` wrote and returned.
+
+        Raises:
+            SpeechbenchError: If the scores cannot be read.
+        """
+        try:
+            self._kept = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SpeechbenchError(
+                f"{checkpoint / FILE} cannot be read ({error}): remove the folder {checkpoint}, and the same command "
+                "trains anew"
+            ) from None
+        self.seconds, self.usage = dict(counted["seconds"]), dict(counted["usage"])
+
+    def _remembered(self, batch: Batch) -> list[float | None]:
+        keys = [_key(example.id, text) for example, text in zip(batch.examples, batch.hypotheses, strict=True)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._kept}
+        known = {key: self._kept[key] for key in keys if key in self._kept}
+        asked = sorted(new.values())
+        known.update(zip((keys[row] for row in asked), scores_of(self.reward, batch.select(asked)), strict=True))
+        self._kept.update(known)
+        while len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]  # the oldest
+        return [known[key] for key in keys]
+
+    def _count(self, seconds: float) -> None:
+        parts, used = self.reward.part_seconds(), self.reward.usage()
+        spent = {name: total - self._parts.get(name, 0.0) for name, total in parts.items()}
+        for name, own in {**spent, self.reward.display: seconds}.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + own
+        for what, amount in used.items():
+            self.usage[what] = self.usage.get(what, 0.0) + amount - self._before.get(what, 0.0)
+        self._parts, self._before = dict(parts), dict(used)
+
+
+def _key(example: str, text: str) -> str:
+    return hashlib.blake2b(f"{example}\n{text}".encode(errors="surrogatepass"), digest_size=12).hexdigest()
