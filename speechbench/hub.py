@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from speechbench.errors import MissingError, UsageError
+from speechbench.threads import failure_within
 
 _SECONDS = 6.0  # how long the hub may take to answer at all before it counts as unreachable
 
@@ -79,24 +79,13 @@ def fetch(
 
 
 def _reach(name: str, revision: str | None) -> None:
-    """Asks the hub for the model, in a thread: looking up a host name obeys no time limit of its own."""
-    failures: list[Exception] = []
+    from huggingface_hub import HfApi
 
-    def ask() -> None:
-        from huggingface_hub import HfApi
-
-        try:
-            HfApi().model_info(name, revision=revision, timeout=_SECONDS)
-        except Exception as error:  # raised below, in the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_SECONDS + 1)
-    if thread.is_alive():
+    failure = failure_within(_SECONDS + 1, lambda: HfApi().model_info(name, revision=revision, timeout=_SECONDS))
+    if isinstance(failure, TimeoutError):
         raise _missing(name, "the hub does not answer")
-    if failures:
-        raise _missing(name, f"asking the hub for it ended in {type(failures[0]).__name__}") from failures[0]
+    if failure is not None:
+        raise _missing(name, f"asking the hub for it ended in {type(failure).__name__}") from failure
 
 
 def _missing(name: str, why: str) -> MissingError:

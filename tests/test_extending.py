@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,10 @@ def test_the_page_as_it_stands(tmp_path: Path, page: Path) -> None:
         "base",
         "base",
         "base",
-        "grpo(WordAccuracy)",
+        "grpo(0.5*bleu + 0.5*common_letters)",
         "grpo(chrf)",
         "grpo(same_length)",
+        "grpo(unhurried(words_per_second=4)*WordAccuracy)",
         "reinforce(chrf)",
         "sft",
     ]
@@ -102,6 +104,13 @@ def test_the_pages_rewards(page: Path) -> None:
     texts = ["one two three four", "zero one too four five six", "Five", ""]
     batch = Batch.of(texts, [example] * 4)
     assert load_reward(f"{page}/rewards.py:same_length").score(batch) == [0, -2, -3, -4]
+    letters = load_reward(f"{page}/rewards.py:common_letters")
+    assert letters.score(batch)[0] == 1 and letters.score(batch)[2:] == [1, 0], "'Five' is the second reference"
+    assert letters.score(Batch.of(["a"], [replace(example, references=("",))])) == [None]
+    soundfile.write(page / "second.wav", np.zeros(16000), 16000)
+    heard = Batch.of(texts, [replace(example, audio=Audio(page / "second.wav"))] * 4)
+    assert load_reward(f"{page}/rewards.py:unhurried").score(heard) == [0, 0, 1, 1]
+    assert load_reward(f"{page}/rewards.py:unhurried(words_per_second=4)").score(heard) == [1, 0, 1, 1]
     # Against the first reference: none; zero inserted, too for two, three left out, five and six inserted; all; all.
     errors, words = [0, 5, 4, 4], [4, 4, 4, 4]
     plain = load_reward(f"{page}/word_accuracy.py:WordAccuracy")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import UsageError
-from speechbench.registry import BENCHMARKS
 from speechbench.grammar import parse
+from speechbench.registry import BENCHMARKS
 from speechbench.specs import Spec
 
 

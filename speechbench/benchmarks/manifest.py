@@ -15,8 +15,8 @@ from speechbench.benchmarks import templates
 from speechbench.benchmarks.audio import MEND, Audio
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, check_split
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
-from speechbench.registry import register_benchmark
 from speechbench.grammar import split_outside_brackets
+from speechbench.registry import register_benchmark
 
 _TASKS = ("translation", "question-answering", "other")
 _TEXT_FIELDS = ("audio", "instruction", "source", "source_language", "target_language", "speaker", "split", "id")

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from speechbench.errors import UsageError
+from speechbench.health import UNSPACED_LANGUAGES
 from speechbench.rewards.base import Batch, Reward, no_logprobs
+from speechbench.rewards.texts import column, primary
 
 _BITS = 53  # of a float's mantissa
+_WORDS = 20  # more than the answers of the mini corpora have, so that there a longer one is always worth more
 
 
 class Constant(Reward):
@@ -28,6 +31,8 @@ class Constant(Reward):
 
     family: ClassVar[str] = "control"
     needs: frozenset[str] = frozenset()
+    several_references = "none"
+    is_pure = True
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
 
     def __init__(self, value: float = 0.5) -> None:
@@ -52,6 +57,7 @@ class Random(Reward):
     display = "random"
     family: ClassVar[str] = "control"
     needs: frozenset[str] = frozenset()
+    several_references = "none"
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
 
     def score(self, batch: Batch) -> list[float | None]:
@@ -75,6 +81,7 @@ class Confidence(Reward):
     range = (-math.inf, 0.0)
     scale = 1.0
     needs = frozenset({"logprobs"})
+    several_references = "none"
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
 
     def score(self, batch: Batch) -> list[float | None]:
@@ -90,6 +97,49 @@ class Confidence(Reward):
     def signature(self) -> Mapping[str, Any]:
         """Name and version."""
         return {"name": "confidence", "version": 1}
+
+
+class Length(Reward):
+    """How long the hypothesis is, whatever it says: what a run gains under it, length alone has brought.
+
+    Overlap with a reference, and recall above all, rises with the length of a text, so that a reward may be climbed
+    by writing more. This control knows neither the reference nor its length: it is the number of words over `target`,
+    at most 1. In languages that are written without spaces a character counts as a word.
+
+    Args:
+        target: How many words are enough.
+
+    Raises:
+        UsageError: If it is no whole number of at least 1.
+    """
+
+    family: ClassVar[str] = "control"
+    needs: frozenset[str] = frozenset()
+    several_references = "none"
+    is_pure = True
+    citation: ClassVar[str] = "Singhal et al. 2024, https://arxiv.org/abs/2310.03716"
+
+    def __init__(self, target: int = _WORDS) -> None:
+        if isinstance(target, bool) or not isinstance(target, int) or target < 1:
+            raise UsageError(f"length(target={target}): the target is a whole number of words, at least 1")
+        self.target = target
+        self.display = column("length", "" if target == _WORDS else f"target={target}")
+
+    def score(self, batch: Batch) -> list[float | None]:
+        """The share of the target's length that each hypothesis has."""
+        return [
+            min(1.0, _words(hypothesis, example.target_language) / self.target)
+            for hypothesis, example in zip(batch.hypotheses, batch.examples, strict=True)
+        ]
+
+    def signature(self) -> Mapping[str, Any]:
+        """Name, version and target."""
+        return {"name": "length", "version": 1, "target": self.target}
+
+
+def _words(text: str, language: str) -> int:
+    words = text.split()
+    return sum(map(len, words)) if primary(language) in UNSPACED_LANGUAGES else len(words)
 
 
 def _uniform(seed: int) -> float:

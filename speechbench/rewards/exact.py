@@ -1,51 +1,233 @@
-"""Rewards that ask whether the hypothesis is right as a whole."""
+"""The reward `binary`: whether the hypothesis is right as a whole."""
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from speechbench.errors import UsageError
+from speechbench.health import UNSPACED_LANGUAGES
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.texts import column, primary, without_punctuation
+
+_MODES = ("exact", "contains", "option", "numeric")
+_DECIMAL_COMMA = frozenset({
+    "af", "az", "be", "bg", "bs", "ca", "cs", "da", "de", "el", "es", "et", "eu", "fi", "fr", "gl", "hr", "hu",
+    "hy", "id", "is", "it", "ka", "kk", "lt", "lv", "mk", "nb", "nl", "nn", "no", "pl", "pt", "ro", "ru", "sk",
+    "sl", "sq", "sr", "sv", "tr", "uk", "vi",
+})  # fmt: skip
+"""Languages whose numbers have a decimal comma in Unicode's CLDR."""
 
 
 class Binary(Reward):
-    """1 if the hypothesis equals any of the references, else 0.
+    """1 if the hypothesis is right, else 0; with several references any of them will do.
+
+    What is right, the mode says:
+
+    - "exact": the hypothesis equals a reference.
+    - "contains": a reference stands in the hypothesis, as whole words; in languages that are written without spaces
+      anywhere.
+    - "option": both choose the same one of the options A to D (`option`), as in LibriSQA Part II.
+    - "numeric": both end with the same number (`number`).
+
+    A reference without a letter or a number does not apply in the last two; a hypothesis without scores 0.
 
     Args:
         normalize: Compare after Unicode normalisation (NFKC), case folding, and without punctuation and
-            repeated white space.
+            repeated white space. Of the modes "exact" and "contains".
+        mode: One of these.
+        tolerance: By what share of the reference's number the hypothesis's may miss it. Of the mode "numeric".
 
     Raises:
-        UsageError: If `normalize` is neither true nor false.
+        UsageError: If a parameter is none of these, or not of this mode.
     """
 
-    def __init__(self, normalize: bool = True) -> None:
+    maximum = 1.0
+    is_pure = True
+
+    def __init__(self, normalize: bool = True, mode: str = "exact", tolerance: float = 0.0) -> None:
         if not isinstance(normalize, bool):
             raise UsageError(f"binary(normalize={normalize}): write true or false")
+        if mode not in _MODES:
+            raise UsageError(f"binary(mode={mode}): the modes are {', '.join(_MODES)}")
+        if not normalize and mode in ("option", "numeric"):
+            raise UsageError(f"binary(mode={mode}, normalize=false): only exact and contains normalize; leave it out")
+        if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 <= tolerance < math.inf:
+            raise UsageError(f"binary(tolerance={tolerance}): the tolerance is a number of at least 0, as in 0.01")
+        if tolerance and mode != "numeric":
+            raise UsageError(
+                f"binary(mode={mode}, tolerance={tolerance}): write mode=numeric, or leave the tolerance out"
+            )
         self.normalize = normalize
-        self.display = "binary" if normalize else "binary[verbatim]"
+        self.mode = mode
+        self.tolerance = float(tolerance)
+        self.display = column(
+            "binary",
+            "" if mode == "exact" else mode,
+            "" if normalize else "verbatim",
+            f"tolerance={tolerance:g}" if tolerance else "",
+        )
 
     def score(self, batch: Batch) -> list[float | None]:
-        """1 or 0; `None` for an example without a reference."""
-        return [
-            self._matches(hypothesis, example.references) if example.references else None
-            for hypothesis, example in zip(batch.hypotheses, batch.examples, strict=True)
-        ]
+        """1 or 0; `None` for an example without a reference that the mode can read."""
+        expected: dict[int, list[Any]] = {}
+        scores: list[float | None] = []
+        for hypothesis, example in zip(batch.hypotheses, batch.examples, strict=True):
+            language = example.target_language
+            if id(example) not in expected:
+                read = [self._read(reference, language) for reference in example.references]
+                expected[id(example)] = [reference for reference in read if reference is not None]
+            references = expected[id(example)]
+            found = self._read(hypothesis, language) if references else None
+            right = found is not None and any(self._matches(found, reference) for reference in references)
+            scores.append(float(right) if references else None)
+        return scores
 
     def signature(self) -> Mapping[str, Any]:
-        """Unicode's version matters to what is a letter and what is punctuation."""
-        return {"name": "binary", "normalize": self.normalize, "unicode": unicodedata.unidata_version}
+        """The parameters; Unicode's version matters to what is a letter and what is punctuation."""
+        return {
+            "name": "binary",
+            "version": 1,
+            "normalize": self.normalize,
+            "mode": self.mode,
+            "tolerance": self.tolerance,
+            "unicode": unicodedata.unidata_version,
+        }
 
-    def _matches(self, hypothesis: str, references: tuple[str, ...]) -> float:
-        if not self.normalize:
-            return float(hypothesis in references)
-        return float(normalized(hypothesis) in {normalized(reference) for reference in references})
+    def _read(self, text: str, language: str) -> Any:
+        """What of a text is compared; `None` where it has no letter or number."""
+        if self.mode == "option":
+            return option(text)
+        if self.mode == "numeric":
+            return number(text, language)
+        text = normalized(text) if self.normalize else text
+        if self.mode == "exact":
+            return text
+        if primary(language) in UNSPACED_LANGUAGES:
+            return "".join(text.split())
+        return f" {' '.join(text.split())} "  # so that what stands in it are whole words
+
+    def _matches(self, found: Any, reference: Any) -> bool:
+        if self.mode == "contains" and reference.strip():
+            return bool(reference in found)
+        if self.tolerance:
+            return bool(abs(found - reference) <= Decimal(str(self.tolerance)) * abs(reference))
+        return bool(found == reference)
 
 
 def normalized(text: str) -> str:
     """The text in lower case without punctuation; one that is nothing but punctuation stays as it is."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    words = "".join(c for c in folded if not unicodedata.category(c).startswith("P")).split()
-    return " ".join(words or folded.split())
+    return without_punctuation(folded) or " ".join(folded.split())
+
+
+_BRACKETED = r"[(\[{] ?([A-Da-d]) ?[)\]}]"
+_CAPITAL = r"(?<![\w'-])([A-D])(?![\w'-])(?!(?<=A) (?!(?:and|as|because|is|or|since)\b)\w)"
+_SMALL = r"(?<![\w'-])([a-d])(?= ?(?:[.,;:!)]|$))"
+_WHOLE = re.compile(r"\A[\W_]*([A-Da-d])[\W_]*\Z")
+_NAMED = [  # what is called the answer goes before what is called an option
+    re.compile(rf"(?i:\b{word})\s?[:=–-]?\s?(?:{_BRACKETED}|{_CAPITAL}|{_SMALL})", re.MULTILINE)
+    for word in (r"answer(?: is)?:?(?: option| choice)?", r"(?:option|choice)(?: is)?")
+]
+_FIRST = re.compile(rf"\A(?:{_BRACKETED}|([A-Da-d])[.):])[.:]?(?=\s|\Z)")
+_ANYWHERE = re.compile(rf"{_BRACKETED}|{_CAPITAL}")
+
+
+def option(text: str) -> str | None:
+    """Which of the options A to D a text chooses.
+
+    The first of these forms that the text has decides; if it names two different letters there, it chooses none:
+
+    1. nothing but a letter: "B", "(b)", "b.", "**B**";
+    2. a letter after "answer": "The answer is B", "Answer: (b) because ...";
+    3. a letter at the start, in brackets or before a full stop, bracket or colon: "B. The dog", "b) the dog"; unless
+       the next letter follows in the same way, as in a list of the options;
+    4. a letter after "option" or "choice": "I take option B";
+    5. a letter in brackets or a capital, standing alone, anywhere: "It must be B, I think".
+
+    In the forms 2, 4 and 5 a small letter counts only in brackets or, but not in the last, before punctuation; and "A"
+    before a word is an article, unless that is "and", "as", "because", "is", "or" or "since".
+
+    Args:
+        text: A hypothesis or a reference.
+
+    Returns:
+        The capital letter; `None` if there is none, or more than one.
+    """
+    plain = unicodedata.normalize("NFKC", text).replace("’", "'")
+    plain = re.sub(r"""[*_`"“”„]|(?<!\w)'|'(?!\w)""", "", plain)  # emphasis and quotation marks
+    plain = "\n".join(" ".join(line.split()) for line in plain.splitlines() if line.strip())
+    first = _FIRST.match(plain)
+    if first is not None and _is_list(_letters(first)[0], plain[first.end() :]):
+        first = None
+    answers, options = ([letter for match in form.finditer(plain) for letter in _letters(match)] for form in _NAMED)
+    forms = (
+        [letter for match in _WHOLE.finditer(plain) for letter in _letters(match)],
+        answers,
+        _letters(first) if first is not None else [],
+        options,
+        [letter for match in _ANYWHERE.finditer(plain) for letter in _letters(match)],
+    )
+    chosen = next((set(letters) for letters in forms if letters), set())
+    return chosen.pop() if len(chosen) == 1 else None
+
+
+def _letters(match: re.Match[str]) -> list[str]:
+    return [letter.upper() for letter in match.groups() if letter]
+
+
+def _is_list(letter: str, rest: str) -> bool:
+    """Whether the letter after this one begins an option, too."""
+    following = chr(ord(letter) + 1)
+    return re.search(rf"(?<!\w)[{following}{following.lower()}](?:[)\]}}]|[.:]\s)", rest) is not None
+
+
+_GROUP = re.compile(r"(?<=\d)[\u00a0\u2009\u202f'’](?=\d{3}(?!\d))")  # spaces that do not break, and Swiss apostrophes
+_NUMBER = re.compile(r"(?<![A-Za-z\d_])([-−]?)(\d+(?:[.,]\d+)*|(?<!\.)\.\d+)")
+
+
+def number(text: str, language: str = "") -> Decimal | None:
+    """The last number in a text, written in digits: where an answer is worked out, its result stands last.
+
+    Digits of any script count, also with a unit ("20km", "50%", "5th") but not inside or behind a word ("B2"); number
+    words, fractions and powers are not read. Of two kinds of separators the last is the decimal one ("1,234.5" and
+    "1.234,5" are equal); one that could be either ("1,234") is what it is in the text's language.
+
+    Args:
+        text: A hypothesis or a reference.
+        language: Code of its language: whether it has a decimal comma or a decimal point.
+
+    Returns:
+        The number, exactly; `None` if there is none.
+    """
+    found = list(_NUMBER.finditer(_GROUP.sub("", text)))
+    if not found:
+        return None
+    last = found[-1]
+    value = _value(last[2], "," if primary(language) in _DECIMAL_COMMA else ".")
+    return value.copy_negate() if last[1] else value
+
+
+def _value(digits: str, decimal: str) -> Decimal:
+    """The value of digits with points and commas between them.
+
+    Args:
+        digits: As "1,234.5".
+        decimal: What separates the decimal places where the digits leave it open.
+    """
+    parts = re.split("[.,]", digits)
+    marks = re.sub(r"\d", "", digits)
+    are_groups = 1 <= len(parts[0]) <= 3 and parts[0].strip("0") != "" and all(len(part) == 3 for part in parts[1:])
+    if len(set(marks)) == 2 or (len(marks) == 1 and not are_groups):
+        decimal = marks[-1]
+    elif len(marks) > 1:
+        decimal = "," if marks[0] == "." else "."  # what stands twice separates thousands
+    whole, _, places = digits.partition(decimal)
+    groups = re.split("[.,]", whole)
+    if re.search("[.,]", places) or any(len(group) != 3 for group in groups[1:]):
+        return Decimal(parts[-1])  # no number but an enumeration, "1,2,3"
+    return Decimal(f"{''.join(groups)}.{places}")

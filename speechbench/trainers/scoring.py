@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.measure import require_some, scores_of
 from speechbench.run_files import replace
 from speechbench.seeds import derive
+from speechbench.threads import begun
 
 FILE = "scores.json"  # in a checkpoint
 KEPT = 200_000  # scores, at some 50 bytes each in a checkpoint
@@ -84,13 +84,10 @@ class Scorer:
         return rewards_PG
 
     def _started(self, batch: Batch) -> Callable[[], list[float | None]]:
-        if not self.reward.waits:
-            scores = self.scores(batch)
-            return lambda: scores
-        pool = ThreadPoolExecutor(1, "scoring")
-        future = pool.submit(self.scores, batch)
-        pool.shutdown(wait=False)
-        return future.result
+        if self.reward.waits:
+            return begun(lambda: self.scores(batch))
+        scores = self.scores(batch)
+        return lambda: scores
 
     def scores(self, batch: Batch) -> list[float | None]:
         """The reward's scores on unit scale, `None` where it does not apply.

@@ -1,7 +1,8 @@
-"""The controls: constant is constant, random follows the seeds and confidence the model, and nothing else."""
+"""The controls: each follows what it says (the seeds, the model, the length) and nothing else."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
 from speechbench.rewards import Batch, checked_scores, load_reward, measure
-from speechbench.rewards.controls import Confidence, Constant, Random
+from speechbench.rewards.controls import Confidence, Constant, Length, Random
 
 ITEM = Example("id", None, "", ("Ja.",), None, "en", "de")
 
@@ -59,6 +60,37 @@ def test_confidence_is_no_metric() -> None:
             ask()
 
 
+def test_length_counts_words_up_to_the_target() -> None:
+    texts = ["", " \n", "Ja.", "ja " * 5, "ja " * 10, "ja " * 50_000, "😀 مرحبا", "a" * 100_000]
+    expected = [min(1.0, len(text.split()) / 10) for text in texts]
+    assert Length(10).score(Batch.of(texts, [ITEM] * len(texts))) == expected
+    assert Length().score(Batch.of(["ja " * 10], [ITEM])) == [0.5]
+    assert Length().score(Batch.of([], [])) == []
+
+
+def test_length_knows_nothing_of_the_reference() -> None:
+    other = dataclasses.replace(ITEM, references=("Nein, gar nicht.",))
+    bare = dataclasses.replace(ITEM, references=())
+    assert len(set(Length().score(Batch.of(["Ja, ja."] * 3, [ITEM, other, bare])))) == 1
+
+
+def test_length_counts_characters_in_languages_without_spaces() -> None:
+    chinese = dataclasses.replace(ITEM, target_language="zh-CN")
+    assert Length(8).score(Batch.of(["我 喜欢 ", "我喜欢"], [chinese, ITEM])) == [3 / 8, 1 / 8]
+
+
+@pytest.mark.parametrize("target", [0, -3, 2.5, True, "many", None])
+def test_length_needs_a_number_of_words(target: object) -> None:
+    with pytest.raises(UsageError, match=rf"^length\(target={target}\): the target is a whole number of words"):
+        Length(target)  # type: ignore[arg-type]
+
+
+def test_length_target_stands_in_signature_and_column() -> None:
+    assert Length(5).signature() != Length().signature() and Length().display == "length" != Length(5).display
+
+
 def test_all_are_marked_as_controls() -> None:
-    assert Constant().family == Random().family == Confidence().family == "control"
-    assert not Constant().needs and not Random().needs and Confidence().needs == {"logprobs"}
+    for reward in (Constant(), Random(), Confidence(), Length()):
+        assert reward.family == "control" and reward.several_references == "none" and reward.maximum is None
+    assert not Constant().needs and not Random().needs and not Length().needs and Confidence().needs == {"logprobs"}
+    assert Constant().is_pure and Length().is_pure and not Random().is_pure and not Confidence().is_pure

@@ -23,6 +23,7 @@ from speechbench.benchmarks.mini.grammar import QUESTIONS, SPLIT_SIZES, Meaning,
 from speechbench.benchmarks.mini.voices import SPEAKERS
 from speechbench.benchmarks.mini.writer import Utterance
 from speechbench.benchmarks.speaker_split import speaker_order
+from speechbench.cache import cache_folder
 from speechbench.registry import register_benchmark
 
 _FORMAT = 1  # goes up when the files of the same sentences and voices are laid out otherwise
@@ -66,7 +67,7 @@ class _Mini(Benchmark):
         return {name: SPLIT_SIZES[self.corpus, name] for name in SPLITS}
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Makes the corpus if it is not in the cache folder (`writer.cache_folder`).
+        """Makes the corpus if it is not in the cache folder (`speechbench.cache.cache_folder`).
 
         Raises:
             MissingError: If espeak-ng or an MP3 encoder is missing.
@@ -106,7 +107,7 @@ class Covost2Mini(_Mini, Covost2):
     corpus: ClassVar[str] = "covost2-mini"
 
     def __init__(self) -> None:
-        super().__init__(root=str(writer.cache_folder()))
+        super().__init__(root=str(cache_folder()))
 
     def load(self, split: str, limit: int | None = None) -> list[Example]:
         """As `Covost2.load`, after making the corpus if need be."""
@@ -147,7 +148,7 @@ class LibriSQAMini(_Mini, LibriSQA):
     corpus: ClassVar[str] = "librisqa-mini"
 
     def __init__(self) -> None:
-        super().__init__(root=str(writer.cache_folder()), validation_share=_VALIDATION_SHARE, split_seed=_SPLIT_SEED)
+        super().__init__(root=str(cache_folder()), validation_share=_VALIDATION_SHARE, split_seed=_SPLIT_SEED)
 
     def load(self, split: str, limit: int | None = None) -> list[Example]:
         """As `LibriSQA.load`, after making the corpus if need be."""

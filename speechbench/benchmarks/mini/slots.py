@@ -113,12 +113,15 @@ class Slots(Reward):
 
     display = "slots"
     family: ClassVar[str] = "exact"
+    maximum = 1.0
+    several_references = "first"
+    is_pure = True
     languages = frozenset(LANGUAGES)
 
     def score(self, batch: Batch) -> list[float | None]:
-        """The agreement of each hypothesis with its reference; `None` where the reference states no slot."""
+        """The agreement of each hypothesis with its reference; `None` where there is none that states a slot."""
         return [
-            agreement(hypothesis, example.references[0], example.target_language)
+            agreement(hypothesis, example.references[0], example.target_language) if example.references else None
             for hypothesis, example in zip(batch.hypotheses, batch.examples, strict=True)
         ]
 

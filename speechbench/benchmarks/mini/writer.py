@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from speechbench.benchmarks.base import Progress
 from speechbench.benchmarks.mini.speech import NATIVE_RATE, Voice, engine, speak
+from speechbench.cache import cache_folder
 from speechbench.errors import MissingError, SpeechbenchError
 from speechbench.locks import forget_holder, waited
 
@@ -55,16 +56,6 @@ class Utterance:
 def stable_number(text: str) -> int:
     """A number that depends on the text alone, the same in every process."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-
-def cache_folder() -> Path:
-    """Where made corpora are kept: $SPEECHBENCH_CACHE, or the platform's folder for caches."""
-    if os.environ.get("SPEECHBENCH_CACHE"):
-        return Path(os.environ["SPEECHBENCH_CACHE"]).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "speechbench"
-    variable, otherwise = ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or Path.home() / otherwise) / "speechbench"
 
 
 def libraries() -> dict[str, str]:
