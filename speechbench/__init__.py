@@ -1,7 +1,7 @@
 """speechbench: which reward should a speech-aware language model be trained on?
 
-What the command does is a function of the same name: `speechbench.ablate`, `speechbench.train` and `speechbench.eval`
-here, the others in the rooms they belong to (`speechbench.leaderboard.leaderboard`, `speechbench.benchmarks.check`,
+What the command does is a function of the same name: `speechbench.ablate`, `train`, `eval` and `score` here, the others
+in the rooms they belong to (`speechbench.leaderboard.leaderboard`, `speechbench.benchmarks.check`,
 `speechbench.rewards.list`). Importing this package imports neither torch nor transformers.
 """
 
@@ -12,6 +12,7 @@ from speechbench.registry import register_benchmark, register_model, register_re
 if TYPE_CHECKING:
     from speechbench.ablation import ablate, train
     from speechbench.evaluation import evaluate_model as eval
+    from speechbench.scoring import score
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,10 +23,16 @@ __all__ = [
     "register_model",
     "register_reward",
     "register_trainer",
+    "score",
     "train",
 ]
 
-_HEAVY = {"ablate": "ablation:ablate", "train": "ablation:train", "eval": "evaluation:evaluate_model"}
+_HEAVY = {
+    "ablate": "ablation:ablate",
+    "train": "ablation:train",
+    "eval": "evaluation:evaluate_model",
+    "score": "scoring:score",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 import speechbench
-from speechbench import printing
-from speechbench.errors import SpeechbenchError, UsageError, sentence_of
-from speechbench.registry import BENCHMARKS, MODELS, REWARDS, TRAINERS, Registry
-from speechbench.specs import split_outside_brackets
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from speechbench.progress import Progress
-
-F = TypeVar("F", bound=Callable[..., Any])
+from speechbench import printing, printing_rewards
+from speechbench.cli_parts import Group, options, specs, work
+from speechbench.errors import UsageError
+from speechbench.registry import BENCHMARKS, MODELS, TRAINERS, Registry
 
 
-class _Group(click.Group):
-    """Turns our errors into one sentence and an exit status: 1 the work failed, 2 the call was wrong."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except SpeechbenchError as error:
-            click.echo(f"speechbench: {error}", err=True)
-            sys.exit(error.exit_status)
-        except BrokenPipeError:
-            raise  # nobody reads on, as with `| head`: click ends quietly
-        except OSError as error:
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            click.echo(f"speechbench: {sentence}", err=True)
-            sys.exit(1)
-
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(context, args)
-        except click.UsageError as error:
-            import difflib
-
-            nearest = difflib.get_close_matches(args[0], self.list_commands(context), n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise click.UsageError(f"{error.message.rstrip('.')}.{hint}", context) from None
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(speechbench.__version__)
 def main() -> None:
     """Which reward should a speech-aware language model be trained on?
@@ -65,10 +24,6 @@ def main() -> None:
     """
 
 
-def _specs(_: click.Context, __: click.Parameter, value: str | None) -> list[str]:
-    return split_outside_brackets(value or "")
-
-
 def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
     try:
         return [int(part) for part in value.split(",")]
@@ -76,39 +31,16 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
         raise click.BadParameter(f"{value!r} is no list of whole numbers like 0,1,2") from None
 
 
-def _options(*names: str) -> Callable[[F], F]:
-    """The options that several commands share, in this order."""
-    known = {
-        "benchmark": click.option("--benchmark", default="covost2-mini", show_default=True, help="What is asked."),
-        "model": click.option("--model", default="tiny", show_default=True, help="A name, run or checkpoint folder."),
-        "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
-        "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
-        "config": click.option(
-            "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
-        ),
-        "out": click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path)),
-        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        "quiet": click.option("--quiet", is_flag=True, help="No progress."),
-    }
-
-    def decorate(function: F) -> F:
-        for name in reversed(names):
-            function = known[name](function)
-        return function
-
-    return decorate
-
-
 @main.command()
-@click.option("--rewards", callback=_specs, help="Rewards to compare, as in bleu,comet or ./file.py:name.")
-@click.option("--trainers", callback=_specs, default="sft,grpo,mixed-grpo", show_default=True)
+@click.option("--rewards", callback=specs, help="Rewards to compare, as in bleu,comet or ./file.py:name.")
+@click.option("--trainers", callback=specs, default="sft,grpo,mixed-grpo", show_default=True)
 @click.option("--seeds", callback=_seeds, default="0", show_default=True, help="As in 0,1,2.")
 @click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
-@_options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
+@options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
     """Train once per reward, trainer and seed, measure everything, rank."""
-    with _work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json) as (console, progress):
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)
@@ -127,9 +59,9 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
 
 @main.command()
 @click.option("--trainer", required=True, help="sft, grpo, mixed-grpo, or your own.")
-@click.option("--reward", callback=_specs, help="What it is trained on; none for sft.")
+@click.option("--reward", callback=specs, help="What it is trained on; none for sft.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@_options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
+@options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
 def train(
     trainer: str, reward: list[str], seed: int, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any
 ) -> None:
@@ -138,7 +70,7 @@ def train(
         raise UsageError(
             f"train does one run: give one reward, not {len(reward)}; `speechbench ablate` compares several"
         )
-    with _work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json) as (console, progress):
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)
@@ -150,24 +82,48 @@ def train(
 
 @main.command("eval")
 @click.option("--split", default="test", show_default=True)
-@click.option("--metrics", callback=_specs, help="Instead of the benchmark's own.")
+@click.option("--metrics", callback=specs, help="Instead of the benchmark's own.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--samples", type=click.Path(path_type=Path), help="Write every answer with its scores to this JSONL.")
-@_options("benchmark", "model", "limit", "json", "quiet")
+@options("benchmark", "model", "limit", "json", "quiet")
 def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
     """Measure one model."""
-    with _work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json) as (console, progress):
         from speechbench import evaluation
 
         measured = evaluation.evaluate_model(progress=progress, **what)
     printing.evaluation(measured, console, as_json)
 
 
+def _all_specs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    return [spec for value in values for spec in specs(context, parameter, value)]
+
+
+@main.command()
+@click.option(
+    "--reward", multiple=True, default=["bleu,chrf"], show_default=True, callback=_all_specs, help="One or more."
+)
+@click.option("--hyp", multiple=True, required=True, type=click.Path(), help="One for each system; - is stdin.")
+@click.option("--ref", multiple=True, type=click.Path(), help="One or more files of references.")
+@click.option("--src", type=click.Path(), help="The source texts, for rewards that need them.")
+@click.option("--source-language", default="en", show_default=True)
+@click.option("--target-language", default="en", show_default=True, help="Tokenizers and default models follow it.")
+@click.option("--per-line", is_flag=True, help="Print each line's scores, separated by tabs.")
+@options("json", "quiet")
+def score(per_line: bool, as_json: bool, quiet: bool, **what: Any) -> None:
+    """Score text files of one segment per line; compare systems with the first."""
+    with work(quiet or as_json or per_line) as (console, progress):
+        from speechbench import printing_score, scoring
+
+        found = scoring.score(progress=progress, **what)
+    printing_score.scores(found, console, as_json, per_line)
+
+
 @main.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
-@_options("json")
+@options("json")
 def leaderboard(folder: Path, markdown: bool, as_json: bool) -> None:
     """Show what the runs in FOLDER amount to."""
     from speechbench.leaderboard import leaderboard as boards_of
@@ -175,31 +131,70 @@ def leaderboard(folder: Path, markdown: bool, as_json: bool) -> None:
     printing.boards(boards_of(folder), as_json, markdown)
 
 
-def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
-    @main.group(name, cls=_Group, help=what)
+def _group(name: str, what: str) -> click.Group:
+    @main.group(name, cls=Group, help=what)
     def group() -> None:
         pass
 
+    return group
+
+
+def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
+    group = _group(name, what)
+
     @group.command("list", help=f"All {name} by name, and where they are registered.")
-    @_options("json")
+    @options("json")
     def list_(as_json: bool) -> None:
         printing.places(registry.places(), as_json)
 
     return group
 
 
-_listing("rewards", REWARDS, "What a hypothesis is worth.")
+_rewards = _group("rewards", "What a hypothesis is worth.")
 _listing("models", MODELS, "What is trained.")
 _listing("trainers", TRAINERS, "How it learns.")
 _benchmarks = _listing("benchmarks", BENCHMARKS, "What is asked.")
 
 
+@_rewards.command("list")
+@options("json")
+def list_rewards(as_json: bool) -> None:
+    """All rewards by name, and what they are."""
+    from speechbench.rewards.describing import listing
+
+    printing_rewards.listing(listing(), as_json)
+
+
+@_rewards.command()
+@click.argument("spec")
+@options("benchmark", "json")
+def show(spec: str, benchmark: str, as_json: bool) -> None:
+    """What the reward SPEC is, its parameters, what it needs, and its signature."""
+    from speechbench.rewards import describing
+
+    printing_rewards.description(describing.show(spec, benchmark), as_json)
+
+
+@_rewards.command()
+@click.option("--rewards", callback=specs, help="Instead of the benchmark's metrics and some overlap rewards.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Use only the first so many.")
+@options("benchmark", "json", "quiet")
+def audit(as_json: bool, quiet: bool, **what: Any) -> None:
+    """Score the gold answer, a near miss and useless outputs: does any useless one beat the near miss?"""
+    with work(quiet or as_json) as (console, progress):
+        from speechbench.rewards.audit import audit
+
+        found = audit(progress=progress, **what)
+    printing_rewards.audit(found, console, as_json)
+
+
 @_benchmarks.command()
 @click.argument("benchmark")
-@_options("quiet")
+@options("quiet")
 def prepare(benchmark: str, quiet: bool) -> None:
     """Make the data of BENCHMARK, where it can be made."""
-    with _work(quiet) as (_, progress):
+    with work(quiet) as (_, progress):
         from speechbench import benchmarks
 
         benchmarks.prepare(benchmark, progress.advance)
@@ -207,42 +202,14 @@ def prepare(benchmark: str, quiet: bool) -> None:
 
 @_benchmarks.command()
 @click.argument("benchmark")
-@_options("json", "quiet")
+@options("json", "quiet")
 def check(benchmark: str, as_json: bool, quiet: bool) -> None:
     """Count the examples of BENCHMARK and list all that is missing or broken."""
-    with _work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json) as (console, progress):
         from speechbench import benchmarks
 
         found = benchmarks.check(benchmark, progress.advance)
     printing.check(found, console, as_json)
-
-
-@contextmanager
-def _work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
-    """Draws progress; on Ctrl-C says how to go on."""
-    from rich.console import Console
-
-    from speechbench.progress import Progress
-    from speechbench.terminal import TerminalProgress
-
-    console = Console()
-    # As batch systems ask to end: like Ctrl-C, wherever the work is.
-    previous = signal.getsignal(signal.SIGTERM)
-    if previous == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if quiet:
-            yield console, Progress()
-        else:
-            with TerminalProgress(Console(stderr=True)) as progress:
-                yield console, progress
-    except KeyboardInterrupt:
-        click.echo("\nStopped. Finished runs and checkpoints are kept: the same command goes on from there.", err=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.errors import UsageError
 from speechbench.evaluation import describe, load_metrics
+from speechbench.grammar import parse
 from speechbench.grid import Maker, PlannedRun, hashed
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
@@ -30,7 +31,6 @@ from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.settings import configure
-from speechbench.grammar import parse
 from speechbench.specs import Spec
 from speechbench.trainers.base import TrainConfig, TrainResult
 

@@ -19,6 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from speechbench import builtin
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.sources import code_hash_of, file_of, place_of, target_of
 
@@ -72,6 +73,10 @@ class Registry(Generic[T]):
     def places(self) -> dict[str, str]:
         """All registered names, sorted, with `where` each was registered."""
         return {name: self.where(name) for name in self.names()}
+
+    def is_at_hand(self, name: str) -> bool:
+        """Whether asking for a registered plug imports no package but ours: it is built in, or was registered here."""
+        return name not in self._entries()
 
     def where(self, name: str) -> str:
         """Where a plug was registered: its file and line, its module, or the package that declares it.
@@ -234,60 +239,10 @@ def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value.partition(":")[0]
 
 
-REWARDS: Registry[Any] = Registry(
-    "reward",
-    {
-        "bertscore": "speechbench.rewards.bertscore:BertScore",
-        "binary": "speechbench.rewards.exact:Binary",
-        "bleu": "speechbench.rewards.overlap:Bleu",
-        "cer": "speechbench.rewards.error_rates:Cer",
-        "chrf": "speechbench.rewards.overlap:Chrf",
-        "comet": "speechbench.rewards.comet:Comet",
-        "confidence": "speechbench.rewards.controls:Confidence",
-        "constant": "speechbench.rewards.controls:Constant",
-        "evaluate": "speechbench.rewards.hf_evaluate:Evaluate",
-        "judge": "speechbench.rewards.judge:Judge",
-        "language": "speechbench.rewards.language:Language",
-        "length": "speechbench.rewards.controls:Length",
-        "meteor": "speechbench.rewards.meteor:Meteor",
-        "metricx": "speechbench.rewards.metricx:MetricX",
-        "product": "speechbench.rewards.combined:Product",
-        "random": "speechbench.rewards.controls:Random",
-        "rouge1": "speechbench.rewards.rouge:Rouge1",
-        "rouge2": "speechbench.rewards.rouge:Rouge2",
-        "rougeL": "speechbench.rewards.rouge:RougeL",
-        "shuffled": "speechbench.rewards.shuffled:Shuffled",
-        "slots": "speechbench.benchmarks.mini.slots:Slots",
-        "sum": "speechbench.rewards.combined:Sum",
-        "ter": "speechbench.rewards.ter:Ter",
-        "wer": "speechbench.rewards.error_rates:Wer",
-    },
-)
-BENCHMARKS: Registry[Any] = Registry(
-    "benchmark",
-    {
-        "covost2": "speechbench.benchmarks.covost2:Covost2",
-        "librisqa": "speechbench.benchmarks.librisqa:LibriSQA",
-        "manifest": "speechbench.benchmarks.manifest:Manifest",
-        "covost2-mini": "speechbench.benchmarks.mini.corpora:Covost2Mini",
-        "librisqa-mini": "speechbench.benchmarks.mini.corpora:LibriSQAMini",
-    },
-)
-MODELS: Registry[Any] = Registry(
-    "model",
-    {
-        "tiny": "speechbench.models.tiny:Tiny",
-        "granite-speech": "speechbench.models.granite_speech:GraniteSpeech",
-    },
-)
-TRAINERS: Registry[Any] = Registry(
-    "trainer",
-    {
-        "sft": "speechbench.trainers.sft:train",
-        "grpo": "speechbench.trainers.grpo:train",
-        "mixed-grpo": "speechbench.trainers.mixed_grpo:train",
-    },
-)
+REWARDS: Registry[Any] = Registry("reward", builtin.REWARDS)
+BENCHMARKS: Registry[Any] = Registry("benchmark", builtin.BENCHMARKS)
+MODELS: Registry[Any] = Registry("model", builtin.MODELS)
+TRAINERS: Registry[Any] = Registry("trainer", builtin.TRAINERS)
 
 
 def register_reward(name: str) -> Callable[[P], P]:

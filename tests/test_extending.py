@@ -295,7 +295,9 @@ def test_plugs_of_a_package_are_listed_without_being_imported(kind: str, install
     )
     done = run([sys.executable, "-c", script, kind, "list", "--json"], tmp_path, installed)
     assert done.stderr.splitlines()[-1] == "[]"
-    place = json.loads(done.stdout)[PLUGS[kind]]
+    listed = json.loads(done.stdout)
+    places = {row["name"]: row["where"] for row in listed} if kind == "rewards" else listed
+    place = places[PLUGS[kind]]
     assert re.fullmatch(r"speechbench_toys:\w+ of the package speechbench-toys 0\.1", place)
 
 
@@ -349,7 +351,7 @@ def test_broken_plugs_of_a_package_are_one_sentence(name: str, said: str) -> Non
     assert result.exit_code == 2 and re.search(said, result.output), result.output
     assert result.output.strip().endswith("pip uninstall speechbench-toys") and result.output.count("\n") == 1
     listed = CliRunner().invoke(main, ["rewards", "list", "--json"])
-    assert {"bleu", "chrf", "vowels", "lost", "gone"} <= set(json.loads(listed.output))
+    assert {"bleu", "chrf", "vowels", "lost", "gone"} <= {row["name"] for row in json.loads(listed.output)}
     assert load_reward("vowels").score(Batch.of(["aha"], [Example("e", None, "", ("",), None, "en", "en")])) == [2 / 3]
     assert load_reward("chrf").display == "chrF"
 

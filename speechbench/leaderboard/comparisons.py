@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from speechbench.runs import Run
 
 ALPHA = 0.05
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -25,7 +28,8 @@ class Comparison:
         difference: Score less the other row's, on the field's scale.
         interval: 95% paired bootstrap interval of the difference over examples.
         p: Two-sided, of the paired bootstrap.
-        p_holm: Corrected over the board's family of tests.
+        p_holm: Corrected over the family of tests.
+        lower_is_better: Whether the metric counts errors.
     """
 
     against: str
@@ -33,11 +37,14 @@ class Comparison:
     interval: tuple[float, float]
     p: float
     p_holm: float
+    lower_is_better: bool = False
 
     @property
     def verdict(self) -> int:
         """1 where significantly better after correction, -1 where worse, 0 where neither."""
-        return int(np.sign(self.difference)) if self.p_holm < ALPHA else 0
+        if self.p_holm >= ALPHA:
+            return 0
+        return int(np.sign(-self.difference if self.lower_is_better else self.difference))
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,23 @@ class Measured:
     by_seed: tuple[float, ...]
     score: float
     draws: Array
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scores to be tested against each other.
+
+    Attributes:
+        against: Label of the other row.
+        mine: The row's scores.
+        theirs: The other row's.
+        lower_is_better: Whether the metric counts errors.
+    """
+
+    against: str
+    mine: Measured
+    theirs: Measured
+    lower_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -85,25 +109,37 @@ def compare(group: Group, resamples: int) -> Comparisons:
     ids = _shared_ids(group)
     measured = _measure(group, ids, resamples)
     planned = [
-        (place, metric.name, baseline, other)
+        (place, metric, baseline, other)
         for place, row in enumerate(group.rows)
         for baseline in BASELINES
         if (other := counterpart(row, group.rows, baseline)) is not None
         for metric in group.metrics
     ]
-    raw: dict[tuple[int, str, str], tuple[str, float, Array, float]] = {}
+    pairs = {}
     for place, metric, baseline, other in planned:
-        mine, theirs = measured.get((place, metric)), measured.get((other, metric))
+        mine, theirs = measured.get((place, metric.name)), measured.get((other, metric.name))
         if mine is not None and theirs is not None:
-            difference, draws = mine.score - theirs.score, mine.draws - theirs.draws
-            p = paired_p(difference, draws)
-            raw[place, metric, baseline] = group.rows[other].label, difference, draws, p
-    corrected = holm([p for *_, p in raw.values()], len(planned))
-    tests = {
-        key: Comparison(against, difference, interval(draws), p, p_holm)
-        for (key, (against, difference, draws, p)), p_holm in zip(raw.items(), corrected, strict=True)
+            pair = Pair(group.rows[other].label, mine, theirs, metric.lower_is_better)
+            pairs[place, metric.name, baseline] = pair
+    return Comparisons(len(ids), measured, tested(pairs, len(planned)), len(planned))
+
+
+def tested(pairs: Mapping[Key, Pair], family: int) -> dict[Key, Comparison]:
+    """The paired bootstrap of all pairs.
+
+    Args:
+        pairs: Whose resamples are of the same examples.
+        family: How many tests were planned, at least these: Holm's correction is over all.
+    """
+    raw = []
+    for pair in pairs.values():
+        difference, draws = pair.mine.score - pair.theirs.score, pair.mine.draws - pair.theirs.draws
+        raw.append((difference, interval(draws), paired_p(difference, draws)))
+    corrected = holm([p for *_, p in raw], family)
+    return {
+        key: Comparison(pair.against, *figures, p_holm, pair.lower_is_better)
+        for (key, pair), figures, p_holm in zip(pairs.items(), raw, corrected, strict=True)
     }
-    return Comparisons(len(ids), measured, tests, len(planned))
 
 
 def _shared_ids(group: Group) -> tuple[str, ...]:

@@ -37,6 +37,12 @@ def differences(board: Board) -> list[Difference]:
     return found
 
 
+def interval_text(interval: tuple[float, float], decimals: int) -> str:
+    """Both ends of an interval, "56.5–61.7"; "-0.3 to 1.2" where a dash would be read as a minus."""
+    low, high = (f"{end:.{decimals}f}" for end in interval)
+    return f"{low} to {high}" if interval[0] < 0 else f"{low}\N{EN DASH}{high}"
+
+
 def p_text(p: float) -> str:
     """A probability with two significant digits, "p=0.0045"."""
     return f"p={p:.2g}" if p >= 0.0001 else "p<0.0001"

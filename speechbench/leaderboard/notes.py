@@ -9,6 +9,7 @@ from typing import Any
 from speechbench.leaderboard.comparisons import ALPHA, Comparisons
 from speechbench.leaderboard.store import Group
 
+LOWER = "↓ lower is better"
 ONE_SEED = "one seed: ranks checkpoints, not rewards"
 CONTROLS = (
     "the base model hears silence under no-audio, reads the instruction alone under question-only, and the transcript "
@@ -37,7 +38,7 @@ def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[st
     yield from _unbeaten_controls(group, comparisons)
     yield from _tests(group, comparisons, resamples)
     for metric in group.metrics:
-        signature = _signature(metric.signature)
+        signature = signature_text(metric.signature)
         if signature:
             yield f"{metric.display}: {signature}"
 
@@ -70,6 +71,8 @@ def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[s
     if not comparisons.examples:
         return
     marks = "* the row was trained on this metric; bold: best of its column"
+    if any(metric.lower_is_better for metric in group.metrics):
+        marks += f"; {LOWER}"
     smallest = 1 / (resamples + 1)
     if comparisons.family:
         marks += (
@@ -94,18 +97,23 @@ def _untested(baseline: str, count: int) -> str:
     return "rows are tested against the one they go on from, else the only one that started from the same weights"
 
 
-def _signature(signature: Mapping[str, Any]) -> str:
+def signature_text(signature: Mapping[str, Any]) -> str:
     """A metric's signature in one line: sacrebleu's own string where there is one."""
     if isinstance(signature.get("metric"), str):
         return str(signature["metric"])
     parts = (
         f"{key} {_shown(key, value)}"
         for key, value in signature.items()
-        if key not in ("name", "reward") and value not in (None, "", {}, [])
+        if key != "name" and value not in (None, "", {}, []) and not (key == "reward" and isinstance(value, str))
     )
     return ", ".join(parts)
 
 
 def _shown(key: str, value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text[:12] if key == "sha256" else text
+    if isinstance(value, str):
+        return value[:12] if key == "sha256" else value
+    if isinstance(value, Mapping) and "name" in value:  # the signature of a reward that this one is made of
+        return f"{value['name']} ({signature_text(value)})"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_shown(key, part) for part in value)}]"
+    return json.dumps(value, default=str)

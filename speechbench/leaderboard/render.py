@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from speechbench.leaderboard.comparisons import Comparison
-from speechbench.leaderboard.differences import HEADING, differences, p_text
+from speechbench.leaderboard.differences import HEADING, differences, interval_text, p_text
 from speechbench.leaderboard.table import Board, BoardRow, Cell, Column
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def to_json(board: Board) -> dict[str, Any]:
 
 def to_markdown(board: Board) -> str:
     """The board as a Markdown table with its notes as a list."""
-    header = ["", *(_plain(column.title) for column in board.columns)]
+    header = ["", *(_plain(column.heading) for column in board.columns)]
     lines = [_line(header), _line(["---", *("---:" for _ in board.columns)])]
     lines += [
         _line([_plain(row.label), *(_markdown(*pair) for pair in zip(row.cells, board.columns, strict=True))])
@@ -64,10 +64,12 @@ def to_markdown(board: Board) -> str:
     ]
     tests = differences(board)
     if tests:
-        titles = [_plain(column.title) for column in board.columns if column.kind == "metric"]
-        lines += ["", _line([_plain(HEADING), *titles]), _line(["---", *("---:" for _ in titles)])]
+        metrics = [column for column in board.columns if column.kind == "metric"]
+        lines += ["", _line([_plain(HEADING), *(_plain(column.heading) for column in metrics)])]
+        lines += [_line(["---", *("---:" for _ in metrics)])]
         lines += [
-            _line([_plain(test.label), *(_test(c).replace("\n", ", ") for c in test.comparisons)]) for test in tests
+            _line([_plain(test.label), *(text.replace("\n", ", ") for text in map(_test, test.comparisons, metrics))])
+            for test in tests
         ]
     notes = [f"- {_plain(note)}" for note in board.notes]
     return "\n".join([f"**{_plain(_title(board))}**", "", *lines, "", *notes]) + "\n"
@@ -80,17 +82,19 @@ def _difference_table(board: Board) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(Text(HEADING), overflow="fold", max_width=32)
-    for column in board.columns:
-        if column.kind == "metric":
-            table.add_column(Text(column.title), justify="right", overflow="fold")
+    metrics = [column for column in board.columns if column.kind == "metric"]
+    for column in metrics:
+        table.add_column(Text(column.heading), justify="right", overflow="fold")
     for test in differences(board):
-        table.add_row(Text(test.label), *(Text(_test(comparison)) for comparison in test.comparisons))
+        table.add_row(Text(test.label), *map(Text, map(_test, test.comparisons, metrics)))
     return table
 
 
-def _test(comparison: Comparison | None) -> str:
+def _test(comparison: Comparison | None, column: Column) -> str:
     """The difference, and on the next line its corrected p."""
-    return NOTHING if comparison is None else f"{comparison.difference:+.1f}\n{p_text(comparison.p_holm)}"
+    if comparison is None:
+        return NOTHING
+    return f"{comparison.difference:+.{column.decimals}f}\n{p_text(comparison.p_holm)}"
 
 
 def _title(board: Board) -> str:
@@ -132,7 +136,7 @@ def _table(board: Board, places: Sequence[int]) -> Table:
     table.add_column("", overflow="fold", max_width=32)
     widths = {place: max((len(_marks(row.cells[place])) for row in board.rows), default=0) for place in places}
     for place in places:
-        table.add_column(Text(board.columns[place].title), justify="right", overflow="fold")
+        table.add_column(Text(board.columns[place].heading), justify="right", overflow="fold")
     for index, row in enumerate(board.rows):
         if index and row.control and not board.rows[index - 1].control:
             table.add_section()
@@ -174,8 +178,7 @@ def _value(cell: Cell, column: Column) -> str:
 def _below(cell: Cell, column: Column) -> list[str]:
     lines = []
     if cell.interval is not None:
-        low, high = (f"{end:.{column.decimals}f}" for end in cell.interval)
-        lines.append(f"{low} to {high}" if cell.interval[0] < 0 else f"{low}\N{EN DASH}{high}")
+        lines.append(interval_text(cell.interval, column.decimals))
     if cell.seeds is not None:
         lines.append(f"seeds ±{cell.seeds.standard_deviation:.{column.decimals}f}")
     return lines

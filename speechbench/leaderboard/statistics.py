@@ -26,7 +26,8 @@ CONFIDENCE = 0.95
 TIE = 1e-9
 """Differences closer than this are rounding, and count as equal."""
 
-CELLS_AT_ONCE = 300_000
+CELLS_AT_ONCE = 1_000_000
+"""Of a block of resamples: 8 MB for its draw and 8 for its counts, whatever the size of the test set and B."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SeedSpread:
 
 
 def resample_counts(examples: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[Array]:
-    """Draws resamples of the test set with replacement, in blocks that fit in memory.
+    """Draws resamples of the test set with replacement, block by block.
 
     Args:
         examples: Size n of the test set, and of each resample.
@@ -51,15 +52,18 @@ def resample_counts(examples: int, resamples: int = RESAMPLES, seed: int = SEED)
         seed: Of the draw.
 
     Yields:
-        How often each example was drawn, shape [resample, example]; B rows over all blocks.
+        How often each example was drawn, shape [resample, example]; B rows over all blocks. The next block
+        overwrites it.
     """
     generator = np.random.default_rng(seed)
-    block = max(1, CELLS_AT_ONCE // examples)
+    block = max(1, min(resamples, CELLS_AT_ONCE // examples))
+    counts = np.empty((block, examples))
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         drawn = generator.integers(examples, size=(rows, examples))
-        drawn += np.arange(rows)[:, None] * examples
-        yield np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
+        for row in range(rows):  # one at a time: what is counted then stays in the processor's cache
+            counts[row] = np.bincount(drawn[row], minlength=examples)
+        yield counts[:rows]
 
 
 def bootstrap(
@@ -78,17 +82,25 @@ def bootstrap(
         Scores, shape [system], and scores of resamples, shape [system, resample]; NaN where a metric applies
         to none of the examples drawn.
     """
-    if not statistics:
-        return np.empty(0), np.empty((0, resamples))
-    columns = np.concatenate(statistics, axis=1)
-    ends = np.cumsum([s.shape[1] for s in statistics])
-    starts = ends - [s.shape[1] for s in statistics]
-    drawn = np.concatenate([c @ columns for c in resample_counts(columns.shape[0], resamples, seed)])
-    whole = columns.sum(axis=0)
+    scores, draws = np.empty(len(statistics)), np.empty((len(statistics), resamples))
+    kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and number of statistics to the systems that share them
+    for system, (name, its) in enumerate(zip(aggregates, statistics, strict=True)):
+        kinds.setdefault((name, its.shape[1]), []).append(system)
+    columns = {kind: np.concatenate([statistics[s] for s in systems], axis=1) for kind, systems in kinds.items()}
+
+    def aggregated(kind: tuple[str, int], sums: Array) -> Array:
+        """From shape [..., system * statistic] to [system, ...]."""
+        name, width = kind
+        return np.moveaxis(AGGREGATES[name](sums.reshape(*sums.shape[:-1], -1, width)), -1, 0)
+
     with np.errstate(all="ignore"):
-        parts = list(zip(aggregates, starts, ends, strict=True))
-        scores = np.array([AGGREGATES[name](whole[start:end]) for name, start, end in parts], dtype=np.float64)
-        draws = np.stack([AGGREGATES[name](drawn[:, start:end]) for name, start, end in parts])
+        for kind, systems in kinds.items():
+            scores[systems] = aggregated(kind, columns[kind].sum(axis=0))
+        done = 0
+        for counts in resample_counts(len(statistics[0]), resamples, seed) if statistics else ():
+            for kind, systems in kinds.items():
+                draws[systems, done : done + len(counts)] = aggregated(kind, counts @ columns[kind])
+            done += len(counts)
     return scores, draws
 
 

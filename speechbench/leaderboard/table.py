@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from speechbench.grammar import parse_expression
 from speechbench.leaderboard.comparisons import Comparison, Comparisons, compare
 from speechbench.leaderboard.notes import notes
 from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, interval, seed_spread
 from speechbench.leaderboard.store import Group, Row, groups
 from speechbench.runs import MetricInfo, Run
+from speechbench.specs import Spec, as_spec
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Column:
         kind: "metric", "health" or "cost".
         unit: "points" on the field's scale, "share" from 0 to 1, "ratio", "s" or "runs".
         decimals: How many are worth showing, in the unit it is shown in (shares as per cent).
+        lower_is_better: Whether it is a metric that counts errors.
     """
 
     key: str
@@ -30,6 +33,12 @@ class Column:
     kind: str
     unit: str
     decimals: int
+    lower_is_better: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow where lower is better."""
+        return heading(self.title, self.lower_is_better)
 
 
 FIGURES = (
@@ -56,7 +65,7 @@ class Cell:
         sft: Against the SFT row.
         control: Against the row of the same training on the shuffled reward.
         trained_on: Whether the column's metric is the row's reward or a part of it.
-        best: Whether no row of the board is higher, those aside that were given something else than the speech.
+        best: Whether no row of the board is better, those aside that were given something else than the speech.
     """
 
     value: float | None
@@ -165,7 +174,7 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
     competing = [its for row, its in zip(group.rows, cells, strict=True) if row.input_control is None]
     for index, column in enumerate(columns):
         if column.kind == "metric":
-            _mark_best(competing, index)
+            _mark_best(competing, index, column.lower_is_better)
     return Board(
         ablation=group.ablation,
         benchmark=group.benchmark,
@@ -180,7 +189,18 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
 
 
 def _metric_column(metric: MetricInfo) -> Column:
-    return Column(metric.name, metric.display, "metric", "points", 1 if metric.scale >= 10 else 3)
+    decimals = decimals_of(metric.scale)
+    return Column(metric.name, metric.display, "metric", "points", decimals, metric.lower_is_better)
+
+
+def heading(title: str, lower_is_better: bool) -> str:
+    """What stands over a metric's scores."""
+    return f"{title} ↓" if lower_is_better else title
+
+
+def decimals_of(scale: float) -> int:
+    """How many decimals of a metric's scores are worth showing, by its field's scale over unit scale."""
+    return 1 if abs(scale) >= 10 else 3
 
 
 def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
@@ -237,26 +257,24 @@ def _figure(row: Row, key: str, seconds: Mapping[str, float | None]) -> float | 
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _mark_best(cells: list[list[Cell]], index: int) -> None:
+def _mark_best(cells: list[list[Cell]], index: int, lower_is_better: bool) -> None:
     values = [row[index].value for row in cells]
     known = [value for value in values if value is not None]
     if not known or max(known) - min(known) <= TIE:
         return  # where all are equal, none is best
+    best = min(known) if lower_is_better else max(known)
     for row, value in zip(cells, values, strict=True):
-        if value is not None and value >= max(known) - TIE:
+        if value is not None and abs(value - best) <= TIE:
             row[index] = replace(row[index], best=True)
 
 
 def reward_terms(reward: str) -> set[str]:
     """The specs that a reward is made of: of `0.7*bleu + comet(model=x)` these are `bleu`, `comet(model=x)`."""
-    return {term.strip() for term in _split_outside_brackets(reward)}
+    return _terms(parse_expression(reward))
 
 
-def _split_outside_brackets(reward: str) -> Iterator[str]:
-    depth, start = 0, 0
-    for index, character in enumerate(reward):
-        depth += (character == "(") - (character == ")")
-        if character in "+*" and depth == 0:
-            yield reward[start:index]
-            start = index + 1
-    yield reward[start:]
+def _terms(spec: Spec) -> set[str]:
+    _, inner = spec.weighted
+    if not (inner.is_sum or inner.is_product):
+        return {str(inner)}
+    return {term for part in inner.arguments for term in _terms(as_spec(part))}

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from speechbench.errors import UsageError
+from speechbench.grammar import parse
 from speechbench.hub import is_hub_name
 from speechbench.models.base import SpeechModel
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
 from speechbench.run_schema import RESULT, RUN, TRAINED
-from speechbench.grammar import parse
 from speechbench.specs import Spec
 
 _GRANITES = ("tiny", "granite-speech")

@@ -27,8 +27,8 @@ from speechbench.rewards.judge_prompt import (
     read_rubric,
     reminded,
 )
-from speechbench.threads import in_threads
 from speechbench.rewards.texts import column
+from speechbench.threads import in_threads
 
 _SHOWN = 80  # characters of a judge's answer in an error
 

@@ -20,6 +20,7 @@ METRICS = (
     MetricInfo("comet", "comet[tiny]", "mean", 100.0, {"name": "comet", "checkpoint": "tiny", "revision": "3f2a"}),
     MetricInfo("binary", "binary", "mean", 100.0, {"name": "binary"}),
 )
+WER = MetricInfo("wer", "WER", "rate", 100.0, {"name": "wer"}, lower_is_better=True)
 WORDS = ["der", "die", "das", "Mann", "Frau", "Kind", "liest", "sieht", "kauft", "Buch", "Haus", "heute", "gern"]
 
 
@@ -31,6 +32,8 @@ def sample(index: int, quality: float, rng: np.random.Generator, metrics: tuple[
     right = np.mean([a == b for a, b in zip(words, kept, strict=True)])
     mean = {"comet": 100 * right, "binary": 100.0 * (right == 1)}
     scores = {m.name: Score(mean.get(m.name, 50.0), (mean.get(m.name, 50.0), 1.0)) for m in metrics}
+    wrong = sum(a != b for a, b in zip(words, kept, strict=True))
+    scores.update({m.name: Score(100 * wrong / 9, (float(wrong), 9.0)) for m in metrics if m.aggregate == "rate"})
     segment = BLEU(effective_order=True)
     bleu = segment._extract_corpus_statistics([hypothesis], [[reference]])[0]
     # sacrebleu keeps [system length, reference length, correct.., total..]; the field's order here is ours
@@ -82,6 +85,12 @@ def result_of(samples: list[Sample], metrics: tuple[MetricInfo, ...] = METRICS) 
 
 
 MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def with_wer() -> tuple[MetricInfo, ...]:
+    """Metrics of which the last counts errors."""
+    return (*METRICS, WER)
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from speechbench.grammar import parse_expression
 from speechbench.leaderboard import Board, Cell, leaderboard
+from speechbench.specs import Spec
 
 MakeRun = Callable[..., Path]
 B = 2000
@@ -72,6 +74,21 @@ def test_each_reward_is_tested_against_itself_shuffled(controlled: Path) -> None
     assert test is not None and one is not None and two is not None
     assert test.difference == pytest.approx(one - two) and test.verdict == 1
     assert not any("no metric" in note for note in board.notes)
+
+
+def test_a_combined_reward_is_tested_against_itself_shuffled(make_run: MakeRun, tmp_path: Path) -> None:
+    reward = parse_expression("0.7*bleu + 0.3*comet")
+    shuffled = Spec("shuffled", arguments=(reward,))
+    make_run("grpo(0.7*bleu + 0.3*comet)", 0.8, reward=str(reward))
+    make_run("grpo(shuffled)", 0.4, reward=str(shuffled), has_control_reward=True)
+    make_run("grpo(bleu)", 0.6)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    alone, combined, control = board.rows
+    assert combined.reward == "0.7*bleu + 0.3*comet" and control.reward == "shuffled(0.7*bleu + 0.3*comet)"
+    tests = [(c.control.against, c.control.verdict) if c.control else None for c in combined.cells[:2]]
+    assert tests == [("grpo(shuffled)", 1)] * 2
+    assert all(c.control is None for c in alone.cells)
+    assert [c.trained_on for c in combined.cells[:3]] == [True, True, False]
 
 
 def test_a_control_has_the_settings_and_the_reward_of_its_row(make_run: MakeRun, tmp_path: Path) -> None:

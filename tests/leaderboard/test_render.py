@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from rich.console import Console
 
 from speechbench.leaderboard import Board, leaderboard, to_json, to_markdown, to_terminal
 from speechbench.leaderboard.differences import differences
+from speechbench.runs import MetricInfo
+
+MakeRun = Callable[..., Path]
 
 
 @pytest.fixture
@@ -98,6 +102,32 @@ def test_best_is_bold(board: Board) -> None:
         for row in board.rows:
             cell = row.cells[place]
             assert (f"\x1b[1m{cell.value:.1f}\x1b[0m" in text) == cell.best
+
+
+def test_an_arrow_says_where_lower_is_better(board: Board, with_wer: tuple[MetricInfo, ...]) -> None:
+    """In every renderer, over the scores and over the differences, and nowhere else."""
+    columns = (*board.columns[:2], replace(board.columns[2], title="WER", lower_is_better=True), *board.columns[3:])
+    for found, arrows in ((board, 0), (replace(board, columns=columns), 2)):
+        for text in (shown(found, 200), to_markdown(found)):
+            tables = text.split("test examples; 95%")[0]
+            assert tables.count("WER ↓") == tables.count("↓") == arrows
+        told = [column["lower_is_better"] for column in to_json(found)["columns"]]
+        assert told == [False, False, arrows > 0, *[False] * 7]
+
+
+def test_the_arrow_is_explained(make_run: MakeRun, tmp_path: Path, with_wer: tuple[MetricInfo, ...]) -> None:
+    for metrics, is_explained in ((with_wer[:3], False), (with_wer, True)):
+        make_run("base", 0.5, None, metrics=metrics)
+        (board,) = leaderboard(tmp_path / "runs", resamples=50)
+        assert any("↓ lower is better" in note for note in board.notes) == is_explained
+
+
+def test_differences_have_the_decimals_of_their_column(board: Board) -> None:
+    columns = (replace(board.columns[0], decimals=3), *board.columns[1:])
+    test = board.rows[2].cells[0].base
+    assert test is not None
+    fine = replace(board, columns=columns)
+    assert f"{test.difference:+.3f}" in shown(fine, 200) and f"{test.difference:+.3f}, p=" in to_markdown(fine)
 
 
 def test_negative_intervals_are_readable(board: Board) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from speechbench.leaderboard.statistics import (
+    SEED,
     bootstrap,
     holm,
     interval,
@@ -20,6 +22,7 @@ from speechbench.leaderboard.statistics import (
     seed_spread,
     t_quantile,
 )
+from speechbench.rewards.aggregate import AGGREGATES
 
 P_VALUES = st.lists(st.floats(0.0001, 1.0), min_size=1, max_size=12)
 DRAWS = st.lists(st.floats(-50, 50), min_size=1, max_size=40)
@@ -35,16 +38,24 @@ def mean_statistics(scores: np.ndarray) -> np.ndarray:
     return np.stack([scores, np.ones_like(scores)], axis=1)
 
 
+def all_counts(examples: int, resamples: int) -> np.ndarray:
+    return np.concatenate([block.copy() for block in resample_counts(examples, resamples)])
+
+
 def test_resamples_draw_n_of_n_and_only_once_per_seed() -> None:
-    blocks = list(resample_counts(700, 1000))
-    assert len(blocks) > 1  # the memory limit is exercised
-    counts = np.concatenate(blocks)
-    assert counts.shape == (1000, 700)
+    assert sum(1 for _ in resample_counts(700, 2000)) > 1  # the memory limit is exercised
+    counts = all_counts(700, 2000)
+    assert counts.shape == (2000, 700)
     assert (counts.sum(axis=1) == 700).all()
-    assert len(np.unique(counts, axis=0)) == 1000
-    np.testing.assert_array_equal(counts, np.concatenate(list(resample_counts(700, 1000))))
+    assert len(np.unique(counts, axis=0)) == 2000
+    np.testing.assert_array_equal(counts, all_counts(700, 2000))
     # each count is binomial(700, 1/700), whose variance is just under 1
     assert counts.var() == pytest.approx(1 - 1 / 700, rel=0.01)
+
+
+def test_the_draw_is_the_generators_own_whatever_the_blocks() -> None:
+    drawn = np.random.default_rng(SEED).integers(700, size=(2000, 700))
+    np.testing.assert_array_equal(all_counts(700, 2000), [np.bincount(row, minlength=700) for row in drawn])
 
 
 def test_bootstrap_is_the_slow_one() -> None:
@@ -52,12 +63,44 @@ def test_bootstrap_is_the_slow_one() -> None:
     a, b = rng.normal(50, 20, 40), rng.normal(55, 20, 40)
     applies = rng.random(40) < 0.8
     masked = mean_statistics(b) * applies[:, None]
-    scores, draws = bootstrap([mean_statistics(a), masked], ["mean", "mean"], resamples=50)
-    assert scores == pytest.approx([a.mean(), b[applies].mean()])
-    for row, counts in enumerate(np.concatenate(list(resample_counts(40, 50))).astype(int)):
+    errors = np.stack([rng.integers(0, 5, 40), np.full(40, 9)], axis=1).astype(float)  # two statistics, as the means
+    scores, draws = bootstrap([mean_statistics(a), errors, masked], ["mean", "rate", "mean"], resamples=50)
+    assert scores == pytest.approx([a.mean(), 100 * errors[:, 0].sum() / 360, b[applies].mean()])
+    for row, counts in enumerate(all_counts(40, 50).astype(int)):
         drawn = np.repeat(np.arange(40), counts)
         assert draws[0, row] == pytest.approx(a[drawn].mean())
-        assert draws[1, row] == pytest.approx(b[drawn][applies[drawn]].mean())
+        assert draws[1, row] == pytest.approx(100 * errors[drawn, 0].sum() / 360)
+        assert draws[2, row] == pytest.approx(b[drawn][applies[drawn]].mean())
+
+
+def test_systems_of_one_aggregate_may_have_more_statistics_or_fewer() -> None:
+    """chrF and chrF++ are both of "chrf"."""
+    counts = np.random.default_rng(0).integers(1, 9, size=(30, 24)).astype(float)
+    counts[:, 2::3] = np.minimum(counts[:, ::3], counts[:, 1::3])
+    both, each = (
+        bootstrap(systems, ["chrf"] * len(systems), 100)
+        for systems in ([counts[:, :18], counts, counts[:, 3:21]], [counts[:, :18]])
+    )
+    assert both[0] == pytest.approx(
+        [float(AGGREGATES["chrf"](c.sum(0))) for c in (counts[:, :18], counts, counts[:, 3:21])]
+    )
+    np.testing.assert_allclose(both[1][0], each[1][0], rtol=1e-12)
+    assert len(np.unique(both[0])) == 3
+
+
+def test_memory_is_bounded_by_blocks_not_by_resamples() -> None:
+    """The results aside, five times as many resamples take no more."""
+
+    def peak(resamples: int) -> int:
+        tracemalloc.start()
+        bootstrap([statistics, statistics], ["mean", "mean"], resamples)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most - 2 * 8 * resamples
+
+    statistics = mean_statistics(np.random.default_rng(0).normal(size=15_000))
+    few, many = peak(140), peak(700)
+    assert many < 1.1 * few < 30e6
 
 
 def test_interval_of_a_mean_is_the_textbook_one() -> None:

@@ -69,6 +69,17 @@ def test_other_settings_make_another_row_not_another_seed(make_run: MakeRun, tmp
     assert sorted(row.label for row in group.rows) == ["grpo(bleu) grpo.beta=0.0", "grpo(bleu) grpo.beta=0.02"]
 
 
+def test_another_signature_of_the_reward_makes_another_row(make_run: MakeRun, tmp_path: Path) -> None:
+    for version in ("2.5.1", "2.6.0"):
+        signature = {"name": "bleu", "sacrebleu": version}
+        make_run("grpo(bleu)", id=version, config={"steps": 100, "seed": 0, "reward_signature": signature})
+    (group,) = groups(tmp_path / "runs")
+    assert sorted(row.label for row in group.rows) == [
+        "grpo(bleu) reward_signature.sacrebleu=2.5.1",
+        "grpo(bleu) reward_signature.sacrebleu=2.6.0",
+    ]
+
+
 def test_the_same_seed_twice_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("grpo(bleu)", id="a")
     make_run("grpo(bleu)", id="b")

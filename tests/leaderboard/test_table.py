@@ -13,9 +13,10 @@ import pytest
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard
+from speechbench.leaderboard.notes import signature_text
 from speechbench.leaderboard.statistics import bootstrap, paired_p
 from speechbench.leaderboard.table import reward_terms
-from speechbench.runs import Score, find_runs, read_run, write_result, write_samples
+from speechbench.runs import MetricInfo, Score, find_runs, read_run, write_result, write_samples
 
 MakeRun = Callable[..., Path]
 B = 2000
@@ -148,6 +149,34 @@ def test_a_control_reward_may_be_best(make_run: MakeRun, tmp_path: Path) -> None
     assert cell(board, "grpo(random)", "bleu").best
 
 
+def test_of_an_error_rate_less_is_better(make_run: MakeRun, tmp_path: Path, with_wer: tuple[MetricInfo, ...]) -> None:
+    for label, quality in (("base", 0.6), ("sft", 0.8), ("grpo(bleu)", 0.3)):
+        make_run(label, quality, None if label == "base" else 0, metrics=with_wer)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    wer = {row.label: row.cells[3] for row in board.rows}
+    assert [column.lower_is_better for column in board.columns[:4]] == [False, False, False, True]
+    values = {label: c.value or 0.0 for label, c in wer.items()}
+    assert values["sft"] < values["base"] < values["grpo(bleu)"]
+    assert [label for label, c in wer.items() if c.best] == ["sft"]
+    better, worse = wer["sft"].base, wer["grpo(bleu)"].base
+    assert better is not None and better.difference < 0 and better.verdict == 1
+    assert worse is not None and worse.difference > 0 and worse.verdict == -1
+    # the direction decides nothing but what is called better: p is that of the same figures
+    for test, label in ((better, "sft"), (worse, "grpo(bleu)")):
+        assert test.difference == pytest.approx(values[label] - values["base"])
+        assert test.p == 1 / (B + 1)
+
+
+def test_a_control_with_fewer_errors_is_told(
+    make_run: MakeRun, tmp_path: Path, with_wer: tuple[MetricInfo, ...]
+) -> None:
+    for own, shuffled, is_told in ((0.4, 0.8, True), (0.8, 0.4, False)):
+        make_run("grpo(bleu)", own, metrics=with_wer[3:])
+        make_run("grpo(shuffled(bleu))", shuffled, metrics=with_wer[3:], has_control_reward=True)
+        (board,) = leaderboard(tmp_path / "runs", resamples=B)
+        assert any("in no metric" in note for note in board.notes) == is_told
+
+
 def test_only_what_was_trained_has_seeds_to_speak_of(controlled: Path) -> None:
     (board,) = leaderboard(controlled, resamples=B)
     assert not any("one seed" in note for note in board.notes)
@@ -165,8 +194,11 @@ def test_trained_metric_best_and_controls_are_marked(board: Board) -> None:
 
 
 def test_parts_of_a_combined_reward_are_trained_on() -> None:
-    assert reward_terms("0.7*bleu + 0.3 * comet(model=a/b)") >= {"bleu", "comet(model=a/b)"}
-    assert "bleu" not in reward_terms("shuffled(bleu)")
+    assert reward_terms("0.7*bleu + 0.3 * comet(model=a/b)") == {"bleu", "comet(model=a/b)"}
+    assert reward_terms("bleu - 0.5*(chrf(word_order=2) + wer)*language") == {
+        *("bleu", "chrf(word_order=2)", "wer", "language")
+    }
+    assert reward_terms("shuffled(0.7*bleu + 0.3*chrf)") == {"shuffled(0.7*bleu + 0.3*chrf)"}
 
 
 def test_seed_spread_stands_apart(board: Board, ablation: Path) -> None:
@@ -185,6 +217,19 @@ def test_notes_tell_seeds_size_resamples_and_signatures(board: Board) -> None:
     assert f"smallest attainable p {1 / (B + 1):.2g}" in text
     assert "BLEU: tok:13a" in text and "comet[tiny]: checkpoint tiny, revision 3f2a" in text
     assert "finished" not in text
+
+
+def test_signatures_are_one_line_down_to_the_parts_of_a_reward() -> None:
+    bleu = {"name": "bleu", "sacrebleu": "2.6.0", "metric": "tok:13a|version:2.6.0", "reward": "eff:yes|tok:13a"}
+    judge = {"name": "judge", "sha256": "0123456789abcdef", "options": {"temperature": 0}, "extra": None}
+    assert signature_text(bleu) == "tok:13a|version:2.6.0"
+    assert signature_text(judge) == 'sha256 0123456789ab, options {"temperature": 0}'
+    assert signature_text({"name": "shuffled", "version": 1, "reward": bleu}) == (
+        "version 1, reward bleu (tok:13a|version:2.6.0)"
+    )
+    assert signature_text({"name": "sum", "terms": [[0.7, bleu], [0.3, judge]]}) == (
+        'terms [[0.7, bleu (tok:13a|version:2.6.0)], [0.3, judge (sha256 0123456789ab, options {"temperature": 0})]]'
+    )
 
 
 def test_unfinished_runs_are_counted_and_weaken_no_correction(make_run: MakeRun, tmp_path: Path) -> None:

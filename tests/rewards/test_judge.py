@@ -29,9 +29,9 @@ from speechbench.rewards.base import Batch
 from speechbench.rewards.judge import Judge
 from speechbench.rewards.judge_cache import GradeCache, Graded
 from speechbench.rewards.judge_prompt import RUBRICS, grade_of, messages
-from speechbench.threads import failure_within
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import measure
+from speechbench.threads import failure_within
 
 Reply = str | tuple[int, str]  # an answer, or a status and an error's message
 

@@ -92,18 +92,22 @@ def test_languages_and_accuracy_change_the_score_the_signature_and_the_column() 
     assert Language("de,en").languages == {"de", "en"} and not Language().languages
 
 
-def test_all_languages_are_told_apart_by_default() -> None:
+def test_default_chooses_among_source_target_and_common_languages() -> None:
+    common = (Lingua.GERMAN, Lingua.ENGLISH, Lingua.SPANISH, Lingua.FRENCH, Lingua.RUSSIAN, Lingua.CHINESE)
+    for target, language in (("de", Lingua.GERMAN), ("sv-SE", Lingua.SWEDISH)):
+        expected = LanguageDetectorBuilder.from_languages(*{*common, language}).build()
+        assert scores(Language(), TEXTS, target) == pytest.approx(
+            [expected.compute_language_confidence(text, language) for text in TEXTS], abs=6e-5
+        )
+
+
+def test_all_languages_may_be_chosen_from() -> None:
     low = LanguageDetectorBuilder.from_all_languages().with_low_accuracy_mode().build()
     expected = [low.compute_language_confidence(text, Lingua.GERMAN) for text in TEXTS]
-    assert scores(Language(accuracy="low"), TEXTS) == pytest.approx(expected, abs=6e-5)
-    assert Language().signature()["languages"] == "all"
-
-
-@pytest.mark.slow  # and takes 900 MB
-def test_default_is_accurate() -> None:
-    high = LanguageDetectorBuilder.from_all_languages().build()
-    expected = [high.compute_language_confidence(text, Lingua.GERMAN) for text in TEXTS]
-    assert scores(Language(), TEXTS) == pytest.approx(expected, abs=6e-5)
+    everything = Language("all", accuracy="low")
+    assert scores(everything, TEXTS) == pytest.approx(expected, abs=6e-5)
+    assert everything.signature()["languages"] == "all" != Language().signature()["languages"]
+    assert scores(everything, TEXTS) != scores(Language(accuracy="low"), TEXTS)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "123", "?!", "😀👩‍👩‍👧"])
@@ -115,6 +119,13 @@ def test_text_without_letters_is_in_no_language(text: str) -> None:
 def test_any_text_gets_a_score(text: str) -> None:
     (score,) = scores(Language("de,en"), [text])
     assert score is not None and 0.0 <= score <= 1.0
+
+
+def test_of_a_long_text_the_beginning_counts() -> None:
+    german = "Der Bauer hat gestern drei rote Äpfel gezählt. " * 60
+    assert scores(Language(SET), [german[:2_000] + " The farmer counted apples." * 1_000]) == scores(
+        Language(SET), [german[:2_000]]
+    )
 
 
 def test_no_hypotheses() -> None:

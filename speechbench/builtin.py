@@ -1,0 +1,46 @@
+"""The plugs that come with the package: name to "module:attribute", imported on first use."""
+
+from __future__ import annotations
+
+REWARDS = {
+    "bertscore": "speechbench.rewards.bertscore:BertScore",
+    "binary": "speechbench.rewards.exact:Binary",
+    "bleu": "speechbench.rewards.overlap:Bleu",
+    "cer": "speechbench.rewards.error_rates:Cer",
+    "chrf": "speechbench.rewards.overlap:Chrf",
+    "comet": "speechbench.rewards.comet:Comet",
+    "confidence": "speechbench.rewards.controls:Confidence",
+    "constant": "speechbench.rewards.controls:Constant",
+    "evaluate": "speechbench.rewards.hf_evaluate:Evaluate",
+    "judge": "speechbench.rewards.judge:Judge",
+    "language": "speechbench.rewards.language:Language",
+    "length": "speechbench.rewards.controls:Length",
+    "meteor": "speechbench.rewards.meteor:Meteor",
+    "metricx": "speechbench.rewards.metricx:MetricX",
+    "product": "speechbench.rewards.combined:Product",
+    "random": "speechbench.rewards.controls:Random",
+    "rouge1": "speechbench.rewards.rouge:Rouge1",
+    "rouge2": "speechbench.rewards.rouge:Rouge2",
+    "rougeL": "speechbench.rewards.rouge:RougeL",
+    "shuffled": "speechbench.rewards.shuffled:Shuffled",
+    "slots": "speechbench.benchmarks.mini.slots:Slots",
+    "sum": "speechbench.rewards.combined:Sum",
+    "ter": "speechbench.rewards.ter:Ter",
+    "wer": "speechbench.rewards.error_rates:Wer",
+}
+BENCHMARKS = {
+    "covost2": "speechbench.benchmarks.covost2:Covost2",
+    "librisqa": "speechbench.benchmarks.librisqa:LibriSQA",
+    "manifest": "speechbench.benchmarks.manifest:Manifest",
+    "covost2-mini": "speechbench.benchmarks.mini.corpora:Covost2Mini",
+    "librisqa-mini": "speechbench.benchmarks.mini.corpora:LibriSQAMini",
+}
+MODELS = {
+    "tiny": "speechbench.models.tiny:Tiny",
+    "granite-speech": "speechbench.models.granite_speech:GraniteSpeech",
+}
+TRAINERS = {
+    "sft": "speechbench.trainers.sft:train",
+    "grpo": "speechbench.trainers.grpo:train",
+    "mixed-grpo": "speechbench.trainers.mixed_grpo:train",
+}

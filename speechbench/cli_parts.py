@@ -1,0 +1,108 @@
+"""What the commands share: errors as one sentence, options, and progress while they work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from speechbench.errors import SpeechbenchError, sentence_of
+from speechbench.grammar import split_outside_brackets
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechbench.progress import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """Turns our errors into one sentence and an exit status: 1 the work failed, 2 the call was wrong."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SpeechbenchError as error:
+            click.echo(f"speechbench: {error}", err=True)
+            sys.exit(error.exit_status)
+        except BrokenPipeError:
+            raise  # nobody reads on, as with `| head`: click ends quietly
+        except OSError as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            click.echo(f"speechbench: {sentence}", err=True)
+            sys.exit(1)
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            import difflib
+
+            nearest = difflib.get_close_matches(args[0], self.list_commands(context), n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise click.UsageError(f"{error.message.rstrip('.')}.{hint}", context) from None
+
+
+def specs(_: click.Context, __: click.Parameter, value: str | None) -> list[str]:
+    """Callback of an option that takes several specs."""
+    return split_outside_brackets(value or "")
+
+
+def options(*names: str) -> Callable[[F], F]:
+    """The options that several commands share, in this order."""
+    known = {
+        "benchmark": click.option("--benchmark", default="covost2-mini", show_default=True, help="What is asked."),
+        "model": click.option("--model", default="tiny", show_default=True, help="A name, run or checkpoint folder."),
+        "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
+        "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
+        "config": click.option(
+            "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
+        ),
+        "out": click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path)),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        "quiet": click.option("--quiet", is_flag=True, help="No progress."),
+    }
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = known[name](function)
+        return function
+
+    return decorate
+
+
+@contextmanager
+def work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
+    """Draws progress; on Ctrl-C says how to go on."""
+    from rich.console import Console
+
+    from speechbench.progress import Progress
+    from speechbench.terminal import TerminalProgress
+
+    console = Console()
+    # As batch systems ask to end: like Ctrl-C, wherever the work is.
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if quiet:
+            yield console, Progress()
+        else:
+            with TerminalProgress(Console(stderr=True)) as progress:
+                yield console, progress
+    except KeyboardInterrupt:
+        click.echo("\nStopped. Finished runs and checkpoints are kept: the same command goes on from there.", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds
+    finally:
+        signal.signal(signal.SIGTERM, previous)

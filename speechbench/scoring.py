@@ -1,0 +1,292 @@
+"""Plain files scored: what `speechbench score` does. Corpus scores, intervals, signatures, two systems compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.errors import UsageError
+from speechbench.leaderboard.comparisons import Comparison, Measured, Pair, tested
+from speechbench.leaderboard.statistics import RESAMPLES, bootstrap, interval
+from speechbench.progress import Progress
+from speechbench.rewards.base import Reward
+from speechbench.rewards.loading import load_reward
+from speechbench.rewards.measure import Measurement, check_metric, measure
+from speechbench.text_files import STDIN, check_aligned, name_of, read_lines
+
+_LIGHT = ("overlap", "exact", "control")  # families that need no torch
+_REMEDIES = {
+    "reference": "needs references: give them with --ref FILE",
+    "source": "needs the source texts: give them with --src FILE",
+    "audio": "needs the speech, which plain files do not hold: use `speechbench eval` on a benchmark",
+}
+
+
+@dataclass(frozen=True)
+class SystemScore:
+    """One system in one metric, on the field's scale.
+
+    Attributes:
+        system: Its name: the file of its hypotheses.
+        score: Of the corpus; `None` where the metric applies to no segment.
+        interval: 95% bootstrap interval over segments.
+        segments: Score of each; `None` where the metric does not apply.
+        test: Against the first system.
+    """
+
+    system: str
+    score: float | None
+    interval: tuple[float, float] | None
+    segments: tuple[float | None, ...]
+    test: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class MetricScores:
+    """All systems in one metric.
+
+    Attributes:
+        metric: Its canonical spec.
+        display: What its column is called.
+        scale: Field's scale over unit scale.
+        lower_is_better: Whether it counts errors.
+        signature: Everything the scores depend on.
+        systems: In the order they were given.
+    """
+
+    metric: str
+    display: str
+    scale: float
+    lower_is_better: bool
+    signature: Mapping[str, Any]
+    systems: tuple[SystemScore, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What came out.
+
+    Attributes:
+        segments: How many each system has.
+        references: How many lists of references there are.
+        source_language: Of the source texts.
+        target_language: Of hypotheses and references.
+        resamples: B of the bootstrap.
+        family: How many tests Holm's correction is over: metrics times systems besides the first.
+        metrics: In the order they were asked for.
+    """
+
+    segments: int
+    references: int
+    source_language: str
+    target_language: str
+    resamples: int
+    family: int
+    metrics: tuple[MetricScores, ...]
+
+
+class PlainFiles(Benchmark):
+    """Lines of text as a benchmark, so that rewards choose checkpoints and tokenizers as on any other.
+
+    Args:
+        examples: The lines.
+        source_language: Of the source texts.
+        target_language: Of hypotheses and references.
+    """
+
+    name = "plain files"
+
+    def __init__(self, examples: Sequence[Example], source_language: str, target_language: str) -> None:
+        super().__init__()
+        self._examples = list(examples)
+        self.source_language, self.target_language = source_language, target_language
+
+    def load(self, split: str, limit: int | None = None) -> list[Example]:
+        """The lines, whatever the split."""
+        return self._examples[:limit]
+
+
+def score(
+    hyp: str | Path | Sequence[str | Path],
+    ref: str | Path | Sequence[str | Path] = (),
+    src: str | Path | None = None,
+    reward: Sequence[str] = ("bleu", "chrf"),
+    source_language: str = "en",
+    target_language: str = "en",
+    resamples: int = RESAMPLES,
+    progress: Progress | None = None,
+) -> Scores:
+    """Scores text files, UTF-8 with one segment per line; "-" is standard input.
+
+    Args:
+        hyp: A file for each system; those after the first are compared with it.
+        ref: Files of references. An empty line in one of several means that there are no more for that segment;
+            an empty line in all of them, or in the only one, is an empty reference.
+        src: The source texts, for rewards that need them.
+        reward: Specs of the metrics.
+        source_language: Of the source texts.
+        target_language: Of hypotheses and references: tokenizers and default checkpoints follow it.
+        resamples: B of the bootstrap.
+        progress: Told of each metric.
+
+    Raises:
+        UsageError: If a file is missing, empty, not UTF-8 or of another length than the others, or a reward does
+            not exist, is no metric, or needs what is not given.
+        SpeechbenchError: If a reward fails.
+    """
+    hyps, refs = _several(hyp), _several(ref)
+    named = [*hyps, *refs, *([] if src is None else [src])]
+    if sum(str(path) == STDIN for path in named) > 1:
+        raise UsageError("standard input can be read once: give '-' for one file only")
+    for path in hyps:
+        if hyps.count(path) > 1:
+            raise UsageError(f"--hyp {path} is given twice: give each system once")
+    systems = {name_of(path): read_lines(path) for path in hyps}
+    references = [read_lines(path) for path in refs]
+    sources = None if src is None else read_lines(src)
+    texts = [*systems.values(), *references, *([] if sources is None else [sources])]
+    check_aligned([(name_of(path), lines) for path, lines in zip(named, texts, strict=True)])
+    return score_texts(systems, references, sources, reward, source_language, target_language, resamples, progress)
+
+
+def score_texts(
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[Sequence[str]] = (),
+    sources: Sequence[str] | None = None,
+    reward: Sequence[str] = ("bleu", "chrf"),
+    source_language: str = "en",
+    target_language: str = "en",
+    resamples: int = RESAMPLES,
+    progress: Progress | None = None,
+) -> Scores:
+    """Scores texts in memory; all else is as for `score`, and so is what it raises.
+
+    Args:
+        systems: For each system, by its name, the hypothesis of each segment.
+        references: Lists of references, each with one for each segment.
+        sources: The source text of each segment.
+        reward: Specs of the metrics.
+        source_language: Of the source texts.
+        target_language: Of hypotheses and references.
+        resamples: B of the bootstrap.
+        progress: Told of each metric.
+    """
+    names = list(systems)
+    if not names or not reward:
+        raise UsageError(f"there is nothing to score: name {'a reward' if names else 'hypotheses'}")
+    numbered = [(f"list {number} of references", lines) for number, lines in enumerate(references, 1)]
+    check_aligned([*systems.items(), *numbered, *([] if sources is None else [("the source", sources)])])
+    examples = [
+        Example(
+            id=f"line {row + 1}",
+            audio=None,
+            instruction="",
+            references=_references(row, references),
+            source=None if sources is None else sources[row],
+            source_language=source_language,
+            target_language=target_language,
+        )
+        for row in range(len(systems[names[0]]))
+    ]
+    loaded = _load(
+        reward, PlainFiles(examples, source_language, target_language), bool(references), sources is not None
+    )
+    measured = []
+    for done, metric in enumerate(loaded):
+        if progress is not None:
+            progress.advance(f"measuring {metric.display}", done, len(loaded))
+        measured.append(_measure(metric, list(systems.values()), examples))
+    family = len(measured) * (len(names) - 1)
+    return Scores(
+        segments=len(examples),
+        references=len(references),
+        source_language=source_language,
+        target_language=target_language,
+        resamples=resamples,
+        family=family,
+        metrics=_compared(measured, names, resamples, family),
+    )
+
+
+def _several(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+
+
+def _references(row: int, references: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The references of a segment: those of several that are not empty, at least one."""
+    texts = [lines[row] for lines in references]
+    return tuple([text for text in texts if text.strip()] or texts[:1])
+
+
+def _load(specs: Sequence[str], benchmark: Benchmark, has_references: bool, has_sources: bool) -> list[Reward]:
+    """The metrics, each once.
+
+    Raises:
+        UsageError: If one needs what there is not.
+    """
+    given = {"reference": has_references, "source": has_sources, "audio": False}
+    loaded: dict[str, Reward] = {}
+    for spec in specs:
+        metric = load_reward(spec, benchmark, loaded)
+        check_metric(metric)
+        for need in sorted(metric.needs):
+            if not given.get(need, True):
+                raise UsageError(f"reward {metric.spec} {_REMEDIES[need]}")
+        loaded[str(metric.spec)] = metric
+    if any(metric.family not in _LIGHT for metric in loaded.values()):
+        from speechbench.libraries import set_up
+
+        set_up()
+    return list(loaded.values())
+
+
+def _measure(metric: Reward, systems: Sequence[Sequence[str]], examples: Sequence[Example]) -> Measurement:
+    """One metric of all systems in one go, those of a segment next to each other: its references are read once."""
+    hypotheses = [lines[row] for row in range(len(examples)) for lines in systems]
+    return measure(metric, hypotheses, [example for example in examples for _ in systems])
+
+
+def _compared(
+    measured: Sequence[Measurement], names: Sequence[str], resamples: int, family: int
+) -> tuple[MetricScores, ...]:
+    """Corpus scores and intervals of all systems, and the tests against the first, on one draw of segments."""
+    keys = [(metric, system) for metric in range(len(measured)) for system in range(len(names))]
+    segments = {(metric, system): measured[metric].segments[system :: len(names)] for metric, system in keys}
+    statistics = [measured[metric].statistics[system :: len(names)] for metric, system in keys]
+    scores, draws = bootstrap(statistics, [measured[metric].aggregate for metric, _ in keys], resamples)
+    found = {
+        key: Measured((float(its_score),), float(its_score), its_draws)
+        for key, its_score, its_draws in zip(keys, scores, draws, strict=True)
+        if any(segment is not None for segment in segments[key])
+    }
+    pairs = {
+        (metric, system): Pair(names[0], mine, found[metric, 0], measured[metric].lower_is_better)
+        for (metric, system), mine in found.items()
+        if system > 0 and (metric, 0) in found
+    }
+    tests = tested(pairs, family)
+
+    def one(metric: int, system: int) -> SystemScore:
+        its = found.get((metric, system))
+        return SystemScore(
+            system=names[system],
+            score=None if its is None else its.score,
+            interval=None if its is None else interval(its.draws),
+            segments=tuple(segments[metric, system]),
+            test=tests.get((metric, system)),
+        )
+
+    return tuple(
+        MetricScores(
+            metric=measurement.name,
+            display=measurement.display,
+            scale=measurement.scale,
+            lower_is_better=measurement.lower_is_better,
+            signature=measurement.signature,
+            systems=tuple(one(metric, system) for system in range(len(names))),
+        )
+        for metric, measurement in enumerate(measured)
+    )
