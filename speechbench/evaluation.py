@@ -172,7 +172,8 @@ def evaluate_model(
         progress: Told of each batch.
 
     Returns:
-        "metrics" by display name on the field's scale, "health", "examples", "model" and "benchmark".
+        "metrics" by display name on the field's scale, "lower_is_better" (which of them count errors), "health",
+        "examples", "model" and "benchmark".
 
     Raises:
         SpeechbenchError: If something named is wrong or missing.
@@ -196,5 +197,6 @@ def evaluate_model(
         "split": split,
         "examples": len(examples),
         "metrics": {scorer.display: measured.metrics[str(scorer.spec)] for scorer in scorers},
+        "lower_is_better": [scorer.display for scorer in scorers if scorer.lower_is_better],
         "health": dataclasses.asdict(health(measured.samples)),
     }

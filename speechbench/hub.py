@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from speechbench.errors import MissingError, UsageError
 from speechbench.threads import failure_within
 
+_downloads = ContextVar("downloads", default=True)
 _SECONDS = 6.0  # how long the hub may take to answer at all before it counts as unreachable
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """A context in which only what is on this machine is found: `fetch` raises where it would download."""
+    token = _downloads.set(False)
+    try:
+        yield
+    finally:
+        _downloads.reset(token)
 
 
 def resolve(checkpoint: str, revision: str | None = None) -> Path:
@@ -68,6 +81,8 @@ def fetch(
     else:
         if complete(folder):
             return folder
+    if not _downloads.get():
+        raise _missing(name, "is not downloaded to be looked at")
     _reach(name, revision)
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))

@@ -65,6 +65,11 @@ def test_a_call_that_fails_leaves_earlier_answers_alone(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("answers.jsonl", "kept\n")]
 
 
+def test_eval_says_which_metrics_count_errors() -> None:
+    result = call("eval", "--limit", "2", "--metrics", "chrf,wer", "--quiet")
+    assert result.exit_code == 0 and "WER ↓" in result.output and "chrF ↓" not in result.output
+
+
 @pytest.mark.slow
 def test_the_main_job_in_small_resumes_and_shows_itself_again(tmp_path: Path) -> None:
     """Base, SFT and both GRPOs on a custom reward and BLEU, from one command; the second call does nothing."""

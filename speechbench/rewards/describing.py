@@ -11,6 +11,7 @@ from speechbench.benchmarks.base import Benchmark
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.grammar import parse_expression
+from speechbench.hub import without_downloads
 from speechbench.registry import REWARDS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.docstrings import arguments, paragraphs
@@ -141,8 +142,9 @@ def show(spec: str, benchmark: str = "covost2-mini") -> Description:
     reward: Reward | None
     signature, why = None, ""
     try:
-        reward = load_reward(asked, loaded)
-        asked, signature = reward.spec, reward.signature()
+        with without_downloads():  # gigabytes, only to be shown
+            reward = load_reward(asked, loaded)
+            asked, signature = reward.spec, reward.signature()
     except SpeechbenchError as error:
         why = str(error)
         reward = _without_signature(asked, plug, loaded)

@@ -14,6 +14,7 @@ import pytest
 import sacrebleu
 from click.testing import CliRunner, Result
 
+from speechbench import hub
 from speechbench.cli import main
 from speechbench.errors import UsageError
 from speechbench.registry import REWARDS
@@ -123,6 +124,11 @@ def test_without_its_checkpoint_a_scorer_is_shown_all_the_same() -> None:
     assert show("shuffled(comet(model=no/where/model.ckpt))").signature is None
     shown = call("show", "comet(model=no/where/model.ckpt)")
     assert shown.exit_code == 0 and "cannot be had: comet: there is no checkpoint" in " ".join(shown.output.split())
+
+
+def test_nothing_is_downloaded_only_to_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_reach", lambda *_: pytest.fail("the hub was asked"))
+    assert "is not downloaded to be looked at" in show("comet(model=Unbabel/wmt22-comet-da)").no_signature
 
 
 def test_a_plain_function_has_parameters_and_columns() -> None:
