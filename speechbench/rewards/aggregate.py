@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -27,50 +28,68 @@ def mean(sums: Floats) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def rate(sums: Floats) -> Floats:
+def rate(sums: Floats, scale: float = 100.0) -> Floats:
     """Errors per hundred units of the reference, as in word error rate and TER; above 100 where errors outnumber them.
+
+    Where the references have no length at all, any error counts as 100, and none as 0: as sacrebleu's TER, equal to
+    the last bit. jiwer gives the number of errors there, which is no rate.
 
     Args:
         sums: [errors, length of the reference], shape [..., 2].
+        scale: What as many errors as units come to.
 
     Returns:
-        Shape [...]; not a number where no reference has any length.
+        Shape [...].
     """
     errors, length = _columns(sums, 2)
-    return 100.0 * np.divide(errors, length, out=np.full(errors.shape, np.nan), where=length > 0)
+    return scale * np.divide(errors, length, out=np.asarray(errors > 0, dtype=np.float64), where=length > 0)
 
 
-def bleu(sums: Floats) -> Floats:
-    """Corpus BLEU with exponential smoothing and no effective order, as sacrebleu's `corpus_bleu`.
+def bleu(sums: Floats, effective_order: bool = False) -> Floats:
+    """BLEU with exponential smoothing, equal to sacrebleu's to the last bit.
 
     Papineni et al. 2002; smoothing is method 3 of Chen and Cherry 2014 (mteval-v13a).
 
     Args:
         sums: [correct n-grams of order 1..4, all n-grams of order 1..4, hypothesis length, reference length],
             shape [..., 10].
+        effective_order: Leave out the orders that the hypothesis is too short for, as is meant for single sentences;
+            without it, as for a corpus, one such order makes the score 0.
 
     Returns:
         Shape [...], from 0 to 100.
     """
     columns = _columns(sums, 2 * BLEU_ORDER + 2)
+    shape, columns = columns.shape[1:], columns.reshape(len(columns), -1)
     correct, total = columns[:BLEU_ORDER], columns[BLEU_ORDER:-2]
-    hypothesis_length, reference_length = columns[-2:]
-    # Without a single match, or with an order that has no n-gram at all, BLEU is 0.
-    defined = (correct > 0).any(axis=0) & (total > 0).all(axis=0)
+    counted = total > 0
+    orders = counted.sum(axis=0)
+    # Without a single match BLEU is 0.
+    defined = (correct > 0).any(axis=0) & (effective_order | (orders == BLEU_ORDER))
     missed = correct == 0
-    smoothed = 0.5 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
-    matches = np.where(missed, smoothed, correct)
-    precisions = np.divide(matches, total, out=np.ones_like(total), where=total > 0)
-    ratio = np.divide(
-        reference_length, hypothesis_length, out=np.ones_like(reference_length), where=hypothesis_length > 0
+    halvings = 2.0 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
+    precisions = np.divide(
+        100.0 * np.where(missed, 1.0, correct),
+        np.where(missed, halvings, 1.0) * total,
+        out=np.ones_like(total),
+        where=counted,
     )
-    brevity_penalty = np.exp(np.minimum(0.0, 1.0 - ratio))
-    score = 100.0 * brevity_penalty * np.exp(np.log(precisions).mean(axis=0))
-    return np.where(defined, score, 0.0)
+    score = np.zeros(columns.shape[1])
+    score[defined] = _bleu_of_one(*columns[-2:, defined], orders[defined], *precisions[:, defined])
+    return score.reshape(shape)
+
+
+def _one_bleu(hypothesis_length: float, reference_length: float, order: int, *precisions: float) -> float:
+    """Brevity penalty times geometric mean, by `math`: numpy's exp and log are another last bit off."""
+    penalty = 1.0 if hypothesis_length >= reference_length else math.exp(1 - reference_length / hypothesis_length)
+    return penalty * math.exp(sum([math.log(precision) for precision in precisions[:order]]) / order)
+
+
+_bleu_of_one = np.frompyfunc(_one_bleu, 3 + BLEU_ORDER, 1)
 
 
 def chrf(sums: Floats) -> Floats:
-    """Corpus chrF, or chrF++ where there are word orders, as sacrebleu's `corpus_chrf` without epsilon smoothing.
+    """chrF, or chrF++ where there are word orders, equal to sacrebleu's without epsilon smoothing, to the last bit.
 
     Popović 2015 and 2017; beta 2, character order 6, word order as the number of columns tells.
 
@@ -87,14 +106,13 @@ def chrf(sums: Floats) -> Floats:
     hypothesis, reference, both = np.moveaxis(np.asarray(sums, float).reshape(*sums.shape[:-1], orders, 3), -1, 0)
     counted = (hypothesis > 0) & (reference > 0)  # effective order: those that both texts are long enough for
     how_many = np.maximum(counted.sum(axis=-1), 1)
-    zero = np.zeros_like(both)
-    precision = np.divide(both, hypothesis, out=zero.copy(), where=counted).sum(axis=-1) / how_many
-    recall = np.divide(both, reference, out=zero, where=counted).sum(axis=-1) / how_many
-    weight = CHRF_BETA**2
-    denominator = weight * precision + recall
-    f_score = np.divide(
-        (1 + weight) * precision * recall, denominator, out=np.zeros_like(denominator), where=denominator > 0
+    precision, recall = (
+        np.divide(both, length, out=np.zeros_like(both), where=counted).cumsum(axis=-1)[..., -1] / how_many
+        for length in (hypothesis, reference)  # cumsum adds one after the other, where sum adds in pairs
     )
+    weight = CHRF_BETA**2
+    numerator, denominator = (1 + weight) * precision * recall, weight * precision + recall
+    f_score = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
     return np.asarray(100.0 * f_score)
 
 

@@ -64,8 +64,8 @@ class Reward(ABC):
         display: What a column is called ("BLEU", "comet[tiny]").
         family: "overlap", "embedding", "learned", "exact", "control" or "combined".
         range: Lowest and highest unit-scale score; infinite where there is no bound.
-        maximum: What a reference scores against itself, on unit scale, whatever it says (unless it is empty);
-            `None` where that is not sure, as for METEOR and for learned scorers.
+        maximum: What a reference scores against itself, on unit scale, whatever it says (unless there is nothing
+            in it to count); `None` where that is not sure, as for METEOR and for learned scorers.
         scale: Field's scale over unit scale: 100 for most metrics.
         lower_is_better: Whether the metric, on the field's scale, is an error; the reward never is.
         several_references: How more than one counts: "pooled" (statistics over all of them), "best" (the one that

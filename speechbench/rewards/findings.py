@@ -33,16 +33,16 @@ def figure(value: float | None, scale: float) -> str:
 
 
 def _of_declared(rewards: Iterable[AuditedReward]) -> Iterator[str]:
-    """Whether gold has the maximum that a reward declares: if not, it is a bug of the reward."""
+    """Whether gold has the maximum that a reward declares."""
     kept = []
     for reward in rewards:
         below = [f"{example} ({score:.4g})" for example, score in reward.gold_off_maximum.items()]
         if below:
             more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
             yield (
-                f"{reward.display} has a bug: it declares that gold scores {(reward.maximum or 0) * reward.scale:g}, "
-                f"but on {len(below)} of {reward.applies} examples gold scores something else: "
-                f"{', '.join(below[:_LISTED])}{more}."
+                f"{reward.display} declares that gold scores {(reward.maximum or 0) * reward.scale:g}, but on "
+                f"{len(below)} of {reward.applies} examples it scores something else: {', '.join(below[:_LISTED])}"
+                f"{more}. Either these references hold nothing that it counts, or it has a bug."
             )
         elif reward.maximum is not None and reward.applies:
             kept.append(reward.display)

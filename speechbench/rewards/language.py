@@ -32,8 +32,9 @@ class Language(Reward):
     """The probability that the hypothesis is in the example's target language, among a set of languages.
 
     It knows nothing of what the right answer is: multiply it with a reward that does, as in `bleu * language`.
-    Texts without letters score 0; of long ones the first 2,000 characters count. Short texts that many languages share score low even where they are right: "Ja."
-    scores 0.59 between German and English, 0.26 among the languages of the default, 0.01 among all 75.
+    Texts without letters score 0; of long ones the first 2,000 characters count. Short texts that many languages
+    share score low even where they are right: "Ja." scores 0.59 between German and English, 0.26 among the languages
+    of the default, 0.01 among all 75.
 
     Args:
         languages: Codes of the languages to choose from, with commas between ("de,en"): ISO 639-1 or 639-3; or

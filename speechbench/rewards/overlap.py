@@ -1,106 +1,76 @@
-"""Rewards that count what the hypothesis shares with the references: BLEU and chrF, by sacrebleu."""
+"""Rewards that count the n-grams a hypothesis shares with the references: BLEU and chrF, as sacrebleu has them."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from speechbench.benchmarks.base import Benchmark
-from speechbench.errors import MissingError, UsageError
-from speechbench.rewards.base import Batch, Reward
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.errors import UsageError
+from speechbench.rewards.aggregate import BLEU_ORDER, CHRF_CHARACTER_ORDER, Floats, bleu, chrf
+from speechbench.rewards.bleu_tokenizer import BY_LANGUAGE, OTHER, UNSPACED, bleu_with, tokenizer_of
+from speechbench.rewards.grouped import Counted, Row
+from speechbench.rewards.matching import Ngram, Tokens, commons, ngrams, totals
+from speechbench.rewards.signatures import sacrebleu_signature, unicode_version
+from speechbench.rewards.texts import Folding, column
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric
-
-_TOKENIZERS = {"zh": "zh", "zho": "zh", "ja": "ja-mecab", "jpn": "ja-mecab"}  # language to sacrebleu's tokenizer
-_DEFAULT_TOKENIZER = "13a"
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 
-class _Overlap(Reward):
-    """What BLEU and chrF share: sacrebleu's counts, kept per segment.
+@dataclass(frozen=True)
+class _References:
+    """What a hypothesis's n-grams are compared with: one reference, or for BLEU all of them together.
 
-    sacrebleu has no public way to the counts of chrF, nor to use one reference for many hypotheses, so this
-    calls the steps that its own `sentence_score` is made of; the tests hold the two equal.
+    Attributes:
+        counts: How often each n-gram is there, by order.
+        lengths: Of each reference, in tokens.
     """
 
-    family: ClassVar[str] = "overlap"
+    counts: Sequence[Mapping[Ngram, int]]
+    lengths: Sequence[int]
 
-    def score(self, batch: Batch) -> list[float | None]:
-        """sacrebleu's sentence score over 100; `None` for an example without a reference."""
-        metrics = [self._metric(example.target_language) for example in batch.examples]
-        return [
-            None if counts is None else float(metric._compute_score_from_stats(counts).score) / 100.0
-            for metric, counts in zip(metrics, self._counts(batch), strict=True)
-        ]
-
-    def statistics(self, batch: Batch) -> npt.NDArray[np.float64]:
-        """Counts whose sum over segments gives the corpus score; all zero where there is no reference.
-
-        Returns:
-            Shape [segment, statistic], in the order that `aggregate` says.
-        """
-        width = len(self._columns())
-        counts = [[0] * width if counts is None else counts for counts in self._counts(batch)]
-        return np.array(counts, dtype=np.float64).reshape(-1, width)[:, self._columns()]
-
-    def check(self, benchmark: Benchmark) -> None:
-        """Makes sure that the tokenizer of the benchmark's target language is there.
-
-        Raises:
-            MissingError: If it needs a package that is not installed.
-        """
-        self._metric(benchmark.target_language)
-
-    def _counts(self, batch: Batch) -> list[list[int] | None]:
-        """sacrebleu's sufficient statistics; a reference is tokenised once however many hypotheses it has."""
-        references: dict[int, Mapping[str, Any] | None] = {}
-        counts: list[list[int] | None] = []
-        for hypothesis, example in zip(batch.hypotheses, batch.examples, strict=True):
-            metric = self._metric(example.target_language)
-            if id(example) not in references:
-                lines = [metric._preprocess_segment(reference) for reference in example.references]
-                references[id(example)] = metric._extract_reference_info(lines) if lines else None
-            reference = references[id(example)]
-            hypothesis = metric._preprocess_segment(hypothesis)
-            counts.append(
-                None if reference is None else metric._compute_segment_statistics(hypothesis, dict(reference))
-            )
-        return counts
-
-    @abstractmethod
-    def _metric(self, language: str) -> Metric:
-        """sacrebleu's sentence-level metric for a target language, the same object each time."""
-
-    @abstractmethod
-    def _columns(self) -> list[int]:
-        """Where in sacrebleu's statistics each of ours stands."""
+    @classmethod
+    def of(cls, texts: Sequence[Tokens], orders: int) -> _References:
+        """Of one or more tokenised references; an n-gram counts as often as in the one that has most of it."""
+        counts = [reduce(or_, [Counter(ngrams(tokens, order)) for tokens in texts]) for order in range(1, orders + 1)]
+        return cls(counts, [len(tokens) for tokens in texts])
 
 
-class Bleu(_Overlap):
+class Bleu(Counted[tuple["BLEU", _References]]):
     """BLEU. As a reward the sentence's, with effective order; as a metric the corpus's, without.
 
     Effective order and exponential smoothing matter for single sentences: without them the exact match of a
-    sentence of fewer than four words scores 0 (Papineni et al. 2002; sacrebleu: Post 2018).
+    sentence of fewer than four words scores 0. Scores are sacrebleu's to the last bit, and so that of an exact match
+    may be some 1e-16 above 1.
 
     Args:
-        tokenize: One of sacrebleu's tokenizers; by default 13a, for Chinese zh and for Japanese ja-mecab.
+        tokenize: One of sacrebleu's tokenizers. By default that of the target language: zh for Chinese, ja-mecab for
+            Japanese, ko-mecab for Korean, char for Thai, Lao, Khmer and Burmese, 13a for all others.
+        case: Whether upper and lower case differ.
+        punctuation: Whether punctuation counts; without it, it is taken out before the text is tokenised.
 
     Raises:
-        UsageError: If sacrebleu has no such tokenizer.
+        UsageError: If sacrebleu has no such tokenizer, or an option is neither true nor false.
     """
 
     aggregate = "bleu"
+    several_references = "pooled"
     citation: ClassVar[str] = "Papineni et al. 2002, https://aclanthology.org/P02-1040; sacrebleu: Post 2018"
 
-    def __init__(self, tokenize: str | None = None) -> None:
+    def __init__(self, tokenize: str | None = None, case: bool = True, punctuation: bool = True) -> None:
         self.tokenize = tokenize
-        self.display = f"BLEU[{tokenize}]" if tokenize else "BLEU"
-        self._metrics: dict[str, Metric] = {}
-        self._language = ""
+        self._folding = Folding("bleu", case, punctuation)
+        self.display = column("BLEU", tokenize, *self._folding.shown)
+        self._metrics: dict[str, BLEU] = {}
+        self._language: str | None = None
         if tokenize is not None:
             from sacrebleu.metrics.bleu import BLEU
 
@@ -111,99 +81,137 @@ class Bleu(_Overlap):
                 )
 
     def check(self, benchmark: Benchmark) -> None:
-        """As for any overlap reward; from then on the signature names the tokenizer of this benchmark's language."""
-        super().check(benchmark)
+        """Makes sure that the tokenizer of the target language is there; from then on the signature names it.
+
+        Raises:
+            MissingError: If it needs a package or a model that is not on this machine.
+        """
+        self._metric(benchmark.target_language)
         self._language = benchmark.target_language
 
     def signature(self) -> Mapping[str, Any]:
-        """sacrebleu's own signatures: "metric" of the corpus score, "reward" of the sentence score."""
-        import sacrebleu
-        from sacrebleu.metrics.bleu import BLEU
+        """sacrebleu's own signatures: "metric" of the corpus score, "reward" of the sentence score.
 
-        tokenizer = self._tokenizer(self._language)
-        return {
+        Where the tokenizer goes by the language of each example, "tokenizers" says how.
+        """
+        import sacrebleu
+
+        metric = self._metric(self._language or "")
+        told: dict[str, Any] = {}
+        if self.tokenize is None and self._language is None:
+            told["tok"] = "by-language"
+        if not self._folding.punctuation:
+            told["punct"] = False
+        signature: dict[str, Any] = {
             "name": "bleu",
             "sacrebleu": sacrebleu.__version__,
-            "metric": _signature(BLEU(tokenize=tokenizer)),
-            "reward": _signature(BLEU(tokenize=tokenizer, effective_order=True)),
+            "metric": sacrebleu_signature(metric, eff=False, **told),
+            "reward": sacrebleu_signature(metric, eff=True, **told),
+            **unicode_version(self._folding),
         }
+        if self.tokenize is None:
+            signature["tokenizers"] = {**BY_LANGUAGE, "unspaced": UNSPACED, "other": OTHER}
+        return signature
 
-    def _tokenizer(self, language: str) -> str:
-        return self.tokenize or _TOKENIZERS.get(_primary(language), _DEFAULT_TOKENIZER)
+    def _prepared(self, example: Example) -> tuple[BLEU, _References]:
+        metric = self._metric(example.target_language)
+        return metric, _References.of([self._tokens(text, metric) for text in example.references], BLEU_ORDER)
 
-    def _metric(self, language: str) -> Metric:
-        tokenizer = self._tokenizer(language)
+    def _compared(self, hypothesis: str, prepared: tuple[BLEU, _References]) -> Row:
+        metric, references = prepared
+        tokens = self._tokens(hypothesis, metric)
+        size = len(tokens)
+        closest = min(references.lengths, key=lambda length: (abs(length - size), length))
+        return (*commons(tokens, references.counts), *totals(size, BLEU_ORDER), size, closest)
+
+    def _tokens(self, text: str, metric: BLEU) -> list[str]:
+        return metric._preprocess_segment(self._folding(text)).split()
+
+    @property
+    def _width(self) -> int:
+        return 2 * BLEU_ORDER + 2
+
+    def _units(self, statistics: Floats) -> Floats:
+        return bleu(statistics, effective_order=True) / 100.0
+
+    def _metric(self, language: str) -> BLEU:
+        tokenizer = self.tokenize or tokenizer_of(language)
         if tokenizer not in self._metrics:
-            from sacrebleu.metrics.bleu import BLEU
-
-            try:
-                self._metrics[tokenizer] = BLEU(tokenize=tokenizer, effective_order=True)
-            except (ImportError, RuntimeError, OSError) as error:
-                raise MissingError(_how_to_mend(tokenizer, language, error)) from error
+            self._metrics[tokenizer] = bleu_with(tokenizer, not self._folding.case, language)
         return self._metrics[tokenizer]
 
-    def _columns(self) -> list[int]:
-        return [*range(2, 10), 0, 1]  # sacrebleu's own order: both lengths first
 
-
-class Chrf(_Overlap):
+class Chrf(Counted[Sequence[tuple[_References, _References]]]):
     """chrF: F-score of character n-grams, beta 2; with several references the one that fits best.
 
-    Beta 2 counts recall above precision, so a hypothesis that repeats itself loses little by it.
+    Beta 2 counts recall above precision, so a hypothesis that repeats itself loses little by it. Scores are
+    sacrebleu's to the last bit.
 
     Args:
         word_order: Longest word n-gram counted too: 0 for chrF, 2 for chrF++.
+        case: Whether upper and lower case differ.
+        punctuation: Whether punctuation counts; without it, it is taken out of the text first.
 
     Raises:
-        UsageError: If the word order is not 0, 1 or 2.
+        UsageError: If the word order is not 0, 1 or 2, or an option is neither true nor false.
     """
 
     aggregate = "chrf"
     citation: ClassVar[str] = "Popović 2015, https://aclanthology.org/W15-3049; chrF++: Popović 2017"
 
-    def __init__(self, word_order: int = 0) -> None:
-        if word_order not in (0, 1, 2):
+    def __init__(self, word_order: int = 0, case: bool = True, punctuation: bool = True) -> None:
+        if type(word_order) is not int or word_order not in (0, 1, 2):
             raise UsageError(f"chrf(word_order={word_order}): the word order is 0 (chrF), 1 or 2 (chrF++)")
-        self.word_order = int(word_order)
-        self.display = "chrF" + "+" * self.word_order
-        self._chrf: Metric | None = None
+        self.word_order = word_order
+        self._folding = Folding("chrf", case, punctuation)
+        self.display = column("chrF" + "+" * word_order, *self._folding.shown)
 
     def signature(self) -> Mapping[str, Any]:
         """sacrebleu's own signature, which is the same for the reward and for the metric."""
         import sacrebleu
 
-        return {"name": "chrf", "sacrebleu": sacrebleu.__version__, "metric": _signature(self._metric(""))}
+        told = {} if self._folding.punctuation else {"punct": False}
+        return {
+            "name": "chrf",
+            "sacrebleu": sacrebleu.__version__,
+            "metric": sacrebleu_signature(self._metric, **told),
+            **unicode_version(self._folding),
+        }
 
-    def _metric(self, language: str) -> Metric:
-        if self._chrf is None:
-            from sacrebleu.metrics.chrf import CHRF
+    def _prepared(self, example: Example) -> Sequence[tuple[_References, _References]]:
+        texts = [self._tokens(text) for text in example.references]
+        return [
+            (_References.of([characters], CHRF_CHARACTER_ORDER), _References.of([words], self.word_order))
+            for characters, words in texts
+        ]
 
-            self._chrf = CHRF(word_order=self.word_order)
-        return self._chrf
+    def _compared(self, hypothesis: str, prepared: Sequence[tuple[_References, _References]]) -> Row:
+        characters, words = self._tokens(hypothesis)
+        rows = [(*_triples(characters, by_character), *_triples(words, by_word)) for by_character, by_word in prepared]
+        return rows[int(np.argmax(chrf(np.array(rows))))] if len(rows) > 1 else rows[0]
 
-    def _columns(self) -> list[int]:
-        return list(range(3 * (6 + self.word_order)))
+    def _tokens(self, text: str) -> tuple[str, list[str]]:
+        """The characters but for white space, and the words, punctuation apart, where they count."""
+        text = self._metric._preprocess_segment(self._folding(text))
+        return "".join(text.split()), self._metric._remove_punctuation(text) if self.word_order else []
+
+    @property
+    def _width(self) -> int:
+        return 3 * (CHRF_CHARACTER_ORDER + self.word_order)
+
+    def _units(self, statistics: Floats) -> Floats:
+        return chrf(statistics) / 100.0
+
+    @cached_property
+    def _metric(self) -> CHRF:
+        from sacrebleu.metrics.chrf import CHRF
+
+        return CHRF(word_order=self.word_order, lowercase=not self._folding.case)
 
 
-def _signature(metric: Metric) -> str:
-    """sacrebleu's signature string without the number of references, which is the benchmark's, not the scorer's."""
-    metric.num_refs = -1
-    signature = metric.get_signature()
-    signature.update("nrefs", None)
-    return signature.format()
-
-
-def _primary(language: str) -> str:
-    """The language of a code with region: zh of zh-CN."""
-    return language.replace("_", "-").split("-")[0].lower()
-
-
-def _how_to_mend(tokenizer: str, language: str, error: Exception) -> str:
-    scorer = f"BLEU with the tokenizer {tokenizer}" + (f" (target language {language})" if language else "")
-    other = "or choose another tokenizer, as in bleu(tokenize=char)"
-    package = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}.get(tokenizer)
-    if package is None and isinstance(error, ImportError):
-        package = "sentencepiece"
-    if package is None:
-        return f"{scorer} cannot be set up ({error}): mend that, {other}"
-    return f"{scorer} needs a package that is not installed: run `pip install '{package}'`, {other}"
+def _triples(tokens: Tokens, reference: _References) -> Iterator[int]:
+    """For each order [n-grams of hypothesis, of reference, in both]; none of the hypothesis where it has none."""
+    orders = len(reference.counts)
+    found, wanted = totals(len(tokens), orders), totals(reference.lengths[0], orders)
+    for hypothesis, there, both in zip(found, wanted, commons(tokens, reference.counts), strict=True):
+        yield from (hypothesis if there else 0, there, both)

@@ -136,7 +136,7 @@ def test_gold_without_the_declared_maximum_is_a_bug() -> None:
     assert 1 < len(off) < 10 and list(braggart.gold_off_maximum) == off
     assert set(braggart.gold_off_maximum.values()) == {90.0}
     assert (
-        f"braggart has a bug: it declares that gold scores 100, but on {len(off)} of 10 examples" in found.findings[0]
+        f"braggart declares that gold scores 100, but on {len(off)} of 10 examples" in found.findings[0]
     )
     assert f"{off[0]} (90)" in found.findings[0]
     assert binary.maximum == 1.0 and not binary.gold_off_maximum

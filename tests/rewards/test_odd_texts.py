@@ -96,7 +96,7 @@ def test_odd_hypothesis_has_a_score(reward: Reward, text: str) -> None:
 def test_odd_reference_scores_itself_best(reward: Reward, text: str) -> None:
     if reward.maximum is None:
         return
-    text += " ok"  # ROUGE counts words, and that of 2004 only those of a to z and digits
+    text += " all right"  # ROUGE counts words, and that of 2004 only those of a to z and digits
     (score,) = scores_of(reward, Batch.of([text], [example(text)]))
     assert score is None or score == pytest.approx(reward.maximum)
 
