@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -25,7 +25,12 @@ class Combined(Reward):
 
     Args:
         parts: The rewards it is made of, at least one.
+
+    Attributes:
+        ask: How a part is asked for its scores. A training puts in its own way, which knows what it asked before.
     """
+
+    ask: Callable[[Reward, Batch], list[float | None]] = staticmethod(scores_of)
 
     family: ClassVar[str] = "combined"
     several_references = "as in its parts"
@@ -39,6 +44,13 @@ class Combined(Reward):
         self.extra = ",".join(dict.fromkeys(part.extra for part in parts if part.extra))
         self.is_pure = all(part.is_pure for part in parts)
         self.waits = any(part.waits for part in parts)
+
+    def combinations(self) -> Iterator[Combined]:
+        """Itself and the sums and products among its parts, and theirs."""
+        yield self
+        for part in self.parts:
+            if isinstance(part, Combined):
+                yield from part.combinations()
 
     def prepare(self, examples: Sequence[Example]) -> None:
         """Shows every part the examples."""
@@ -71,7 +83,7 @@ class Combined(Reward):
 
     def _scores(self, part: Reward, batch: Batch) -> list[float]:
         start = time.perf_counter()
-        scores = scores_of(part, batch)
+        scores = self.ask(part, batch)
         self._seconds[part.display] = self._seconds.get(part.display, 0.0) + time.perf_counter() - start
         return [math.nan if score is None else score for score in scores]
 

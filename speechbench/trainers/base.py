@@ -211,6 +211,9 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": seconds}
         if self.scorer is not None:
             seconds["rewards"] = dict(self.scorer.seconds)
+            parts = self.scorer.means()
+            if parts:
+                line["parts"] = parts
             if self.scorer.usage:
                 line["usage"] = dict(self.scorer.usage)
         warnings = self.watch.hear(line)

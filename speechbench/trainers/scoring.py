@@ -15,6 +15,8 @@ import torch
 from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.combined import Combined
+from speechbench.rewards.loading import row_name
 from speechbench.rewards.measure import require_some, scores_of
 from speechbench.run_files import replace
 from speechbench.seeds import derive
@@ -27,9 +29,9 @@ KEPT = 200_000  # scores, at some 50 bytes each in a checkpoint
 class Scorer:
     """Scores the hypotheses of one training.
 
-    Scores of a reward that is pure are kept by example and text. Checkpoints hold them, so that a training that was
-    killed goes on with the same scores to the last bit, even where those of a neural scorer depend in it on what
-    else stood in the batch.
+    Scores of rewards that are pure are kept by example and text, those of sums and products part by part. Checkpoints
+    hold them, so that a training that was killed goes on with the same scores to the last bit, even where those of a
+    neural scorer depend in it on what else stood in the batch.
 
     Args:
         reward: What scores.
@@ -46,6 +48,10 @@ class Scorer:
         self._kept: dict[str, float | None] = {}
         self._before = dict(reward.usage())  # by trainings before this one
         self._parts = dict(reward.part_seconds())
+        self._means: dict[str, list[float]] = {}
+        self._names: dict[int, str] = {}
+        for combination in reward.combinations() if isinstance(reward, Combined) else ():
+            combination.ask = self._ask_part
 
     def begin(
         self,
@@ -96,7 +102,7 @@ class Scorer:
             SpeechbenchError: If the reward fails, or applies to nothing.
         """
         start = time.perf_counter()
-        scores = self._remembered(batch) if self.reward.is_pure else scores_of(self.reward, batch)
+        scores = self._ask(self.reward, batch)
         require_some(scores, self.reward, batch)
         self._count(time.perf_counter() - start)
         return scores
@@ -125,12 +131,29 @@ class Scorer:
             ) from None
         self.seconds, self.usage = dict(counted["seconds"]), dict(counted["usage"])
 
-    def _remembered(self, batch: Batch) -> list[float | None]:
-        keys = [_key(example.id, text) for example, text in zip(batch.examples, batch.hypotheses, strict=True)]
+    def means(self) -> dict[str, float]:
+        """Of each part of a sum or product, the mean score since the last call, by its display."""
+        means = {name: sum(values) / len(values) for name, values in self._means.items()}
+        self._means.clear()
+        return means
+
+    def _ask_part(self, part: Reward, batch: Batch) -> list[float | None]:
+        scores = self._ask(part, batch)
+        known = [score for score in scores if score is not None]
+        if known:
+            self._means.setdefault(part.display, []).append(sum(known) / len(known))
+        return scores
+
+    def _ask(self, reward: Reward, batch: Batch) -> list[float | None]:
+        """Scores, from what is kept where they can be; a combination asks for those of its parts itself."""
+        if isinstance(reward, Combined) or not reward.is_pure:
+            return scores_of(reward, batch)
+        name = self._names.get(id(reward)) or self._names.setdefault(id(reward), _identity(reward))
+        keys = [_key(name, example.id, text) for example, text in zip(batch.examples, batch.hypotheses, strict=True)]
         new = {key: row for row, key in enumerate(keys) if key not in self._kept}
         known = {key: self._kept[key] for key in keys if key in self._kept}
         asked = sorted(new.values())
-        known.update(zip((keys[row] for row in asked), scores_of(self.reward, batch.select(asked)), strict=True))
+        known.update(zip((keys[row] for row in asked), scores_of(reward, batch.select(asked)), strict=True))
         self._kept.update(known)
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]  # the oldest
@@ -146,5 +169,11 @@ class Scorer:
         self._parts, self._before = dict(parts), dict(used)
 
 
-def _key(example: str, text: str) -> str:
-    return hashlib.blake2b(f"{example}\n{text}".encode(errors="surrogatepass"), digest_size=12).hexdigest()
+def _identity(reward: Reward) -> str:
+    """What tells a reward from others, wherever its file lies."""
+    name = row_name(reward.spec) if hasattr(reward, "spec") else reward.display
+    return f"{name} {json.dumps(dict(reward.signature()), sort_keys=True)}"
+
+
+def _key(reward: str, example: str, text: str) -> str:
+    return hashlib.blake2b(f"{reward}\n{example}\n{text}".encode(errors="surrogatepass"), digest_size=12).hexdigest()

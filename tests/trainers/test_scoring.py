@@ -14,6 +14,7 @@ import torch
 from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.combined import Product, Sum
 from speechbench.trainers import scoring
 from speechbench.trainers.scoring import Scorer
 
@@ -128,3 +129,22 @@ def test_failure_beside_other_work_is_raised_when_the_scores_are_needed() -> Non
     pending = Scorer(Failing(waits=True)).begin([["x"]], EXAMPLES[:1], 0, 0)
     with pytest.raises(SpeechbenchError, match="ValueError: no"):
         pending()
+
+
+def test_parts_of_a_sum_are_kept_one_by_one_and_their_means_told() -> None:
+    """Also where the sum itself depends on the group."""
+    reward, other = Noted(), Noted(is_pure=False)
+    other.display = "other"
+    inner = Product([reward], 2.0)
+    scorer = Scorer(Sum([inner, other], [1.0, 1.0], "group"))
+    first = ask(scorer, ["x", "xxx"])
+    assert scorer.means() == {"2*noted": 4.0, "noted": 2.0, "other": 2.0} and scorer.means() == {}
+    assert ask(scorer, ["x", "xxx"]) == first
+    assert len(reward.asked) == 2 and len(other.asked) == 4
+    assert set(scorer.seconds) == {"2*noted", "other", scorer.reward.display}
+
+
+def test_rewards_of_one_text_are_kept_apart() -> None:
+    double = Sum([Noted(), Product([Noted()], 1.0)], [1.0, 1.0])
+    double.parts[0].display = "first"
+    assert ask(Scorer(double), ["xx", "x"]) == [[4, 2]]
