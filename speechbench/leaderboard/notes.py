@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -102,18 +103,18 @@ def signature_text(signature: Mapping[str, Any]) -> str:
     if isinstance(signature.get("metric"), str):
         return str(signature["metric"])
     parts = (
-        f"{key} {_shown(key, value)}"
+        f"{key} {_shown(value)}"
         for key, value in signature.items()
         if key != "name" and value not in (None, "", {}, []) and not (key == "reward" and isinstance(value, str))
     )
     return ", ".join(parts)
 
 
-def _shown(key: str, value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, str):
-        return value[:12] if key == "sha256" else value
+        return value[:12] if re.fullmatch(r"[0-9a-f]{40,}", value) else value  # a hash: enough to tell two apart
     if isinstance(value, Mapping) and "name" in value:  # the signature of a reward that this one is made of
         return f"{value['name']} ({signature_text(value)})"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_shown(key, part) for part in value)}]"
+        return f"[{', '.join(_shown(part) for part in value)}]"
     return json.dumps(value, default=str)

@@ -221,7 +221,7 @@ def test_notes_tell_seeds_size_resamples_and_signatures(board: Board) -> None:
 
 def test_signatures_are_one_line_down_to_the_parts_of_a_reward() -> None:
     bleu = {"name": "bleu", "sacrebleu": "2.6.0", "metric": "tok:13a|version:2.6.0", "reward": "eff:yes|tok:13a"}
-    judge = {"name": "judge", "sha256": "0123456789abcdef", "options": {"temperature": 0}, "extra": None}
+    judge = {"name": "judge", "sha256": "0123456789abcdef" * 4, "options": {"temperature": 0}, "extra": None}
     assert signature_text(bleu) == "tok:13a|version:2.6.0"
     assert signature_text(judge) == 'sha256 0123456789ab, options {"temperature": 0}'
     assert signature_text({"name": "shuffled", "version": 1, "reward": bleu}) == (
