@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,8 @@ def evaluate_model(
         progress: Told of each batch.
 
     Returns:
-        "metrics" by display name on the field's scale, "lower_is_better" (which of them count errors), "health",
+        "metrics" by display name (by spec where two have one name) on the field's scale, their "signatures",
+        "lower_is_better" (which of them count errors), "usage" (what they used up that someone pays for), "health",
         "examples", "model" and "benchmark".
 
     Raises:
@@ -191,12 +193,16 @@ def evaluate_model(
     measured = evaluate(speech_model, examples, scorers, sampling, progress)
     if samples is not None:
         write_samples(samples.parent, measured.samples, samples.name)
+    displays = Counter(scorer.display for scorer in scorers)
+    names = {scorer: scorer.display if displays[scorer.display] == 1 else str(scorer.spec) for scorer in scorers}
     return {
         "model": speech_model.name,
         "benchmark": loaded.name,
         "split": split,
         "examples": len(examples),
-        "metrics": {scorer.display: measured.metrics[str(scorer.spec)] for scorer in scorers},
-        "lower_is_better": [scorer.display for scorer in scorers if scorer.lower_is_better],
+        "metrics": {name: measured.metrics[str(scorer.spec)] for scorer, name in names.items()},
+        "signatures": {name: dict(scorer.signature()) for scorer, name in names.items()},
+        "lower_is_better": [name for scorer, name in names.items() if scorer.lower_is_better],
+        "usage": measured.usage,
         "health": dataclasses.asdict(health(measured.samples)),
     }

@@ -21,6 +21,7 @@ from speechbench.specs import PRODUCT, SUM, Argument, Spec, Value, as_spec, prod
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?=\s|[()*+,]|\Z)")
 _OPENING, _CLOSING = "([", ")]"
+_DEEPEST = 50  # brackets inside each other
 
 
 def parse(text: str) -> Spec:
@@ -61,10 +62,11 @@ class _Reader:
         text: The whole.
         signs: Whether +, - and * are signs.
         at: Position of the next character.
+        depth: How many brackets are open.
     """
 
     def __init__(self, text: str, signs: bool) -> None:
-        self.text, self.signs, self.at = text, signs, 0
+        self.text, self.signs, self.at, self.depth = text, signs, 0, 0
 
     def whole(self) -> Spec:
         found = self._expression() if self.signs else self._spec()
@@ -115,7 +117,7 @@ class _Reader:
         if number:
             self.at = number.end()
             return float(number.group())
-        if not self._take("("):
+        if not self._open():
             return self._spec()
         inside = self._expression()
         self._close(start)
@@ -124,17 +126,19 @@ class _Reader:
     def _spec(self) -> Spec:
         name = self._name()
         start = self._skip()
-        if not self._take("("):
+        if not self._open():
             return Spec(name)
         arguments: list[Argument] = []
         parameters: dict[str, Value] = {}
         while self._next() not in ("", ")"):
-            if self._next() != ",":
-                self._argument(arguments, parameters)
+            self._argument(arguments, parameters)
             if self._next() not in ("", ")") and not self._take(","):
                 self._refuse("a comma or a closing bracket should stand here")
         self._close(start)
         if self.signs and name == SUM and arguments:
+            for argument in arguments:
+                if not isinstance(argument, (str, Spec)):
+                    self._refuse(f"{argument} is no reward: a term is one, perhaps with a weight in front", start)
             return sum_of(map(as_spec, arguments), parameters)
         if self.signs and name == PRODUCT and arguments and not parameters:
             return product_of(a if isinstance(a, Spec) else _factor_of(a) for a in arguments)
@@ -153,6 +157,8 @@ class _Reader:
             parameters[key.group(1)] = read(value)
             return
         piece = self.raw(",)").strip()
+        if not piece:
+            self._refuse("an argument should stand here", start)
         if "=" in re.sub(r"'[^']*'|\"[^\"]*\"|\(.*\)", "", piece):
             self._refuse(f"{piece!r} should be key=value", start)
         if parameters:
@@ -209,7 +215,15 @@ class _Reader:
         self.at += taken
         return taken
 
+    def _open(self) -> bool:
+        if self.depth == _DEEPEST and self._next() == "(":
+            self._refuse(f"more than {_DEEPEST} brackets are open")
+        taken = self._take("(")
+        self.depth += taken
+        return taken
+
     def _close(self, opening: int) -> None:
+        self.depth -= 1
         if self._next() == "":
             self._refuse("it is a bracket without its counterpart", opening)
         if not self._take(")"):
@@ -219,7 +233,7 @@ class _Reader:
         """Raises the error that points at a character, by default at the next one."""
         at = self._skip() if at is None else at
         line = "".join(" " if character.isspace() else character for character in self.text)
-        hint = "; chrF++ is chrf(word_order=2)" if self.text.strip().lower().startswith("chrf++") else ""
+        hint = "; chrF++ is chrf(word_order=2)" if "chrf++" in self.text.lower() else ""
         raise UsageError(f"{self.text.strip()!r} is no spec: {why}{hint}\n    {line}\n    {' ' * at}^")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
-from speechbench.rewards.loading import is_own, row_name
+from speechbench.rewards.loading import identity, is_own, row_name
 from speechbench.run_schema import RESULT
 from speechbench.settings import described
 from speechbench.trainers.base import TrainConfig
@@ -113,16 +113,16 @@ class Maker:
         self, stage: str | None, reward: Reward | None, seed: int | None, config: TrainConfig | None,
         more: Mapping[str, str],
     ) -> str:  # fmt: skip
-        identity = {
+        content = {
             **self.shared,
             "trainer": None if stage is None else short(stage),
             "trainer_file": TRAINERS.file_hash(stage) if stage else None,
-            "reward": reward and {"spec": lasting_name(reward), "signature": dict(reward.signature())},
+            "reward": reward and {"spec": identity(reward), "signature": dict(reward.signature())},
             "seed": seed,
             "config": None if config is None else described(config),
             **more,
         }
-        return hashed(identity)[:16]
+        return hashed(content)[:16]
 
 
 def lasting_name(reward: Reward) -> str:

@@ -29,7 +29,7 @@ from speechbench.models.loading import code_hash, load_model
 from speechbench.progress import Progress
 from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
-from speechbench.rewards.loading import load_reward
+from speechbench.rewards.loading import identity, load_reward
 from speechbench.settings import configure
 from speechbench.specs import Spec
 from speechbench.trainers.base import TrainConfig, TrainResult
@@ -119,7 +119,7 @@ def plan(
         "model": base.name,
         "weights": base.fingerprint,
         "evaluation": dataclasses.asdict(sampling),
-        "metrics": [dataclasses.asdict(describe(metric)) for metric in metrics],
+        "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in metrics],
     }
     code = code_hash(model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another

@@ -64,7 +64,7 @@ def evaluation(measured: Mapping[str, Any], console: Console, as_json: bool) -> 
     from rich.table import Table
 
     table = Table("metric", "score", title=f"{measured['model']} on {measured['benchmark']}, {measured['split']}")
-    for name, score in {**measured["metrics"], **measured["health"]}.items():
+    for name, score in {**measured["metrics"], **measured["health"], **measured["usage"]}.items():
         name += " ↓" if name in measured["lower_is_better"] else ""
         table.add_row(name, "–" if score is None else f"{score:.2f}")
     console.print(table)

@@ -94,6 +94,22 @@ class Spec:
         by_name = {p.name: a for p, a in zip(taken, self.arguments, strict=True) if not isinstance(a, Spec)}
         return Spec(self.name, {**by_name, **self.parameters})
 
+    def without_defaults(self, plug: Callable[..., object], keep: Iterable[str] = ()) -> Spec:
+        """The spec without parameters that say what the plug would do anyway, so that one plug has one spelling.
+
+        Args:
+            plug: Whose defaults they are.
+            keep: Parameters that stay.
+        """
+        defaults = {parameter.name: parameter.default for parameter in inspect.signature(plug).parameters.values()}
+
+        def says_something(key: str, value: Value) -> bool:
+            default = defaults.get(key, inspect.Parameter.empty)
+            return key in keep or type(value) is not type(default) or value != default
+
+        told = {key: value for key, value in self.parameters.items() if says_something(key, value)}
+        return Spec(self.name, told, self.arguments)
+
     def build(self, plug: Callable[..., T], kind: str) -> T:
         """Calls the plug with the arguments and parameters.
 
@@ -144,7 +160,7 @@ def sum_of(terms: Iterable[Spec], parameters: Mapping[str, Value] | None = None)
     opened: list[Spec] = []
     for term in terms:
         opened += [as_spec(a) for a in term.arguments] if term.is_sum and not term.parameters else [term]
-    ordered = sorted(opened, key=lambda term: _without_folders(term.weighted[1]))
+    ordered = sorted(opened, key=lambda term: _order(term.weighted[1]))
     if len(ordered) == 1 and not parameters:
         return ordered[0]
     made = Spec(SUM, dict(parameters or {}), tuple(ordered))
@@ -171,7 +187,7 @@ def product_of(factors: Iterable[Spec | float]) -> Spec:
             rewards += [as_spec(a) for a in rest.arguments] if rest.is_product else [rest]
         else:
             weight *= factor
-    rewards.sort(key=_without_folders)
+    rewards.sort(key=_order)
     if weight == 0 or not math.isfinite(weight):
         raise UsageError(
             f"reward {weight:g}*{'*'.join(map(_bracketed, rewards))}: a weight is a finite number other than 0"
@@ -181,9 +197,19 @@ def product_of(factors: Iterable[Spec | float]) -> Spec:
     return Spec(PRODUCT, arguments=(weight, *rewards))
 
 
-def _without_folders(spec: Spec) -> str:
-    """What rewards are ordered by: where a file lies must not decide it."""
-    return re.sub(r"[^\s()*+,]*/", "", str(spec))
+def _order(spec: Spec) -> tuple[str, str]:
+    """What rewards are ordered by: where a file lies must not decide it, unless nothing else does."""
+    return str(_without_folders(spec)), str(spec)
+
+
+def _without_folders(spec: Spec) -> Spec:
+    def last(value: Argument) -> Argument:
+        if isinstance(value, Spec):
+            return _without_folders(value)
+        return value.rpartition("/")[2] if isinstance(value, str) else value
+
+    parameters = {key: last(value) for key, value in spec.parameters.items()}
+    return Spec(spec.name.rpartition("/")[2], parameters, tuple(map(last, spec.arguments)))  # type: ignore[arg-type]
 
 
 def _written_sum(spec: Spec) -> str:

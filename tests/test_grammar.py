@@ -206,6 +206,10 @@ def test_what_a_weight_weighs() -> None:
         ("bleu + f(x=1, y)", "should be key=value", 14),
         ("f('a + b", "a quote without its counterpart", 2),
         ("a\n+ *b", "a name should stand here", 4),
+        ("bleu + chrf++", r"chrF\+\+ is chrf\(word_order=2\)", 12),
+        ("sum(bleu, 1)", "1 is no reward", 3),
+        ("bleu(,)", "an argument should stand here", 5),
+        ("(" * 60, "more than 50 brackets are open", 50),
     ],
 )
 def test_errors_point_at_the_character(text: str, message: str, column: int) -> None:
@@ -214,6 +218,12 @@ def test_errors_point_at_the_character(text: str, message: str, column: int) -> 
     _, line, caret = str(error.value).rsplit("\n", 2)
     assert line == "    " + text.replace("\n", " ")
     assert caret == " " * (4 + column) + "^"
+
+
+@pytest.mark.parametrize("read", [parse, parse_expression])
+def test_brackets_without_end_are_refused(read: Callable[[str], Spec]) -> None:
+    with pytest.raises(UsageError, match="more than 50 brackets are open"):
+        read("f(" * 3_000 + ")" * 3_000)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 AUDIO_PLACEHOLDER = "<|audio|>"
 SPLITS = ("train", "validation", "test")
+SEVERAL_LANGUAGES = "mul"
+"""ISO 639-2's code, in place of a benchmark's language whose examples each name their own."""
 
 
 def check_split(split: str) -> None:

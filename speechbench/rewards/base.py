@@ -33,12 +33,19 @@ class Batch:
             randomness a reward may use.
         logprobs: For each hypothesis the mean log-probability of its tokens under the model that wrote it, in nats;
             `None` where no model is at hand, as in measuring.
+        groups: For each hypothesis the name of its group; where there are none, its example's id is.
     """
 
     hypotheses: Sequence[str]
     examples: Sequence[Example]
     seeds: Sequence[int]
     logprobs: Sequence[float] | None = None
+    groups: Sequence[str] | None = None
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """For each hypothesis the name of its group."""
+        return [example.id for example in self.examples] if self.groups is None else self.groups
 
     @classmethod
     def of(cls, hypotheses: Sequence[str], examples: Sequence[Example]) -> Batch:
@@ -53,6 +60,7 @@ class Batch:
             examples=[self.examples[row] for row in rows],
             seeds=[self.seeds[row] for row in rows],
             logprobs=None if self.logprobs is None else [self.logprobs[row] for row in rows],
+            groups=None if self.groups is None else [self.groups[row] for row in rows],
         )
 
 
@@ -75,6 +83,8 @@ class Reward(ABC):
         languages: Target languages it is meant for; empty for any.
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
+        incidental: Parameters that cannot change a score, or that the signature tells of in a way that lasts (a
+            checkpoint's hash instead of its folder): another value is no other run.
         is_pure: Whether a score depends on example and text alone, so that it can be kept: not on the batch's
             seeds and log-probabilities, nor on what else is in the batch.
         waits: Whether scoring waits for something outside this process, so that other work may go on meanwhile.
@@ -83,7 +93,7 @@ class Reward(ABC):
 
     spec: Spec
     display: str
-    family: ClassVar[str] = "exact"
+    family: str = "exact"
     range: tuple[float, float] = (0.0, 1.0)
     maximum: float | None = None
     scale: float = 100.0
@@ -93,6 +103,7 @@ class Reward(ABC):
     languages: frozenset[str] = frozenset()
     aggregate: str = "mean"
     extra: str = ""
+    incidental: frozenset[str] = frozenset()
     is_pure: bool = False
     waits: bool = False
     citation: ClassVar[str] = ""

@@ -26,21 +26,26 @@ class Combined(Reward):
     Args:
         parts: The rewards it is made of, at least one.
 
+    Raises:
+        UsageError: If there is no language that all parts are meant for.
+
     Attributes:
         ask: How a part is asked for its scores. A training puts in its own way, which knows what it asked before.
     """
 
     ask: Callable[[Reward, Batch], list[float | None]] = staticmethod(scores_of)
 
-    family: ClassVar[str] = "combined"
     several_references = "as in its parts"
 
     def __init__(self, parts: Sequence[Reward]) -> None:
         self.parts = tuple(parts)
         self._seconds: dict[str, float] = {}
+        self.family = "control" if all(part.family == "control" for part in parts) else "combined"
         self.needs = frozenset().union(*(part.needs for part in parts))
         spoken = [part.languages for part in parts if part.languages]
         self.languages = frozenset.intersection(*spoken) if spoken else frozenset()
+        if spoken and not self.languages:
+            raise UsageError(f"{' and '.join(part.display for part in parts)} are for different languages: take one")
         self.extra = ",".join(dict.fromkeys(part.extra for part in parts if part.extra))
         self.is_pure = all(part.is_pure for part in parts)
         self.waits = any(part.waits for part in parts)
@@ -137,7 +142,7 @@ class Sum(Combined):
 
     def _together(self, scores: npt.NDArray[np.float64], batch: Batch) -> npt.NDArray[np.float64]:
         if self.normalize == "group":
-            scores = standardised(scores, [example.id for example in batch.examples])
+            scores = standardised(scores, batch.group_names)
         # Term by term: the order of a sum decides its last bit.
         whole = np.zeros(scores.shape[1])
         for weight, column in zip(self.weights, scores, strict=True):

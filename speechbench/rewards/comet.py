@@ -1,8 +1,9 @@
-"""The reward `comet`: COMET's regression models, scored by our own torch code."""
+"""The reward `comet`: COMET's regression models by our own torch code, its other models by unbabel-comet."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -11,20 +12,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechbench.benchmarks.base import Benchmark
 from speechbench.benchmarks.mini.slots import refuse_outside_mini
-from speechbench.errors import MissingError, UsageError
-from speechbench.hub import fetch
+from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.comet_files import encoder_hash, find_checkpoint, find_encoder
+from speechbench.rewards.encoding import sha256_of
 
 if TYPE_CHECKING:
+    from speechbench.rewards.comet_checkpoint import Checkpoint
+    from speechbench.rewards.comet_library import LibraryScorer
     from speechbench.rewards.comet_model import Scorer
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).with_name("comet_tiny")
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "sentencepiece.model")
+_PLACES = ("pretrained_model", "train_data", "validation_data")  # hyper-parameters that differ between machines
 
 
 class Comet(Reward):
-    """COMET with a regression checkpoint: how good a translation is, given its source and its reference.
+    """COMET: how good a translation is, given its source and its reference, or one of them.
+
+    Regression checkpoints, with or without reference, are scored by our own code; those of other classes, as
+    CometKiwi (unified) and XCOMET, by unbabel-comet, which has to be installed for them. What an example needs,
+    `several_references`, `extra` and `is_pure` are those of the checkpoint's class from when it is first read:
+    `load_reward` reads it.
 
     The source is the gold transcript; the first reference counts. Scores are raw: good translations are near
     1 with wmt22-comet-da, but there is no bound. COMET is validated for translation only: on question
@@ -34,19 +43,28 @@ class Comet(Reward):
         model: "tiny", the embedded checkpoint for the mini corpora; or the name of a model on the Hugging Face
             hub; or a folder in Unbabel's layout (hparams.yaml and checkpoints/*.ckpt); or a .ckpt file.
         batch_size: Texts in one forward of the encoder.
+
+    Raises:
+        UsageError: If the batch size is no whole number above 0.
     """
 
-    family: ClassVar[str] = "learned"
+    family = "learned"
     range = (float("-inf"), float("inf"))
+    several_references = "first"
     needs = frozenset({"reference", "source"})
+    is_pure = True
+    incidental = frozenset({"model"})  # the signature has the checkpoint's hash
     citation: ClassVar[str] = (
         "Rei et al. 2020, COMET: A Neural Framework for MT Evaluation; Rei et al. 2022, COMET-22: "
-        "Unbabel-IST 2022 Submission for the Metrics Shared Task"
+        "Unbabel-IST 2022 Submission for the Metrics Shared Task; CometKiwi: Rei et al. 2022, "
+        "https://aclanthology.org/2022.wmt-1.60; XCOMET: Guerreiro et al. 2023, https://arxiv.org/abs/2310.10482"
     )
 
     def __init__(self, model: str = "Unbabel/wmt22-comet-da", batch_size: int = 64) -> None:
-        if batch_size < 1:
-            raise UsageError(f"comet: batch_size is {batch_size}, it must be at least 1")
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise UsageError(f"comet(batch_size={batch_size}): the batch_size is a whole number, at least 1")
+        if not isinstance(model, str) or not model:
+            raise UsageError(f"comet(model={model}): name a folder, a .ckpt file, or a model on the hub")
         self.model = model
         self.batch_size = batch_size
         self.display = "comet[tiny]" if model == TINY else f"COMET ({self._name})"
@@ -58,67 +76,111 @@ class Comet(Reward):
         return (path.absolute().parent.parent if path.suffix == ".ckpt" else path).name
 
     @cached_property
-    def checkpoint(self) -> Path:
-        """The .ckpt file, downloaded if it has to be.
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, downloaded if it has to be; from then on the attributes are those of its class.
 
         Raises:
             MissingError: If it is not on this machine and cannot be downloaded.
+            SpeechbenchError: If it is broken.
             UsageError: If the folder does not say which file it is.
         """
-        return _find_checkpoint(self.model)
+        from speechbench.rewards.comet_checkpoint import OWN, read_checkpoint
+
+        file = find_checkpoint(str(TINY_FOLDER) if self.model == TINY else self.model)
+        hparams_file = file.parent.parent / "hparams.yaml"
+        found = read_checkpoint(file, hparams_file if hparams_file.is_file() else None)
+        names = {"src": "source", "ref": "reference"}
+        self.needs = frozenset(names[segment] for segment in found.segments if segment in names)
+        self.several_references = "first" if "reference" in self.needs else "none"
+        if found.kind not in OWN:
+            self.extra = "comet"
+            self.is_pure = False  # unbabel-comet pads by what else is in the batch: the last bits depend on it
+        return found
 
     @cached_property
-    def _scorer(self) -> Scorer:
-        from speechbench.rewards.comet_checkpoint import read_checkpoint
-        from speechbench.rewards.comet_model import load
+    def _encoder(self) -> Path:
+        return find_encoder(str(self.checkpoint.hparams["pretrained_model"]), self.checkpoint.path.parent.parent)
 
-        hparams_file = self.checkpoint.parent.parent / "hparams.yaml"
-        content = read_checkpoint(self.checkpoint, hparams_file if hparams_file.is_file() else None)
-        return load(content, _find_encoder(str(content.hparams["pretrained_model"]), self.checkpoint.parent.parent))
+    @cached_property
+    def _scorer(self) -> Scorer | LibraryScorer:
+        from speechbench.rewards import comet_library, comet_model
+        from speechbench.rewards.comet_checkpoint import OWN
+
+        load = comet_model.load if self.checkpoint.kind in OWN else comet_library.load
+        return load(self.checkpoint, self._encoder)
 
     def score(self, batch: Batch) -> list[float | None]:
-        """COMET scores; `None` where the example has no source.
+        """COMET scores; `None` where the example lacks the source or the reference that the checkpoint looks at.
 
         Raises:
-            MissingError: If the checkpoint or its encoder is not on this machine and cannot be downloaded.
+            MissingError: If the checkpoint or its encoder is not on this machine and cannot be downloaded, or
+                unbabel-comet is needed and not installed.
             SpeechbenchError: If the checkpoint is broken.
-            UsageError: If it is not a regression model.
+            UsageError: If there is no such class of COMET models.
         """
         scores: list[float | None] = [None] * len(batch.hypotheses)
-        rows = [row for row, example in enumerate(batch.examples) if example.source is not None]
+        if not scores:
+            return scores
+        segments = self.checkpoint.segments
+        rows = [
+            row
+            for row, example in enumerate(batch.examples)
+            if (example.source is not None or "src" not in segments) and (example.references or "ref" not in segments)
+        ]
         if rows:
             found = self.score_texts(
-                [str(batch.examples[row].source) for row in rows],
+                [batch.examples[row].source or "" for row in rows],
                 [batch.hypotheses[row] for row in rows],
-                [batch.examples[row].references[0] for row in rows],
+                [next(iter(batch.examples[row].references), "") for row in rows],
             )
             for row, score in zip(rows, found, strict=True):
                 scores[row] = score
         return scores
 
     def score_texts(self, sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
-        """COMET scores of bare texts: one source, hypothesis and reference for each score. Raises as `score` does."""
+        """COMET scores of bare texts: one source, hypothesis and reference for each score. Raises as `score` does.
+
+        What the checkpoint does not look at may be any text.
+        """
         return self._scorer.score(sources, hypotheses, references, self.batch_size)
 
     def signature(self) -> Mapping[str, Any]:
-        """Name, version, checkpoint with its SHA-256, libraries and precision."""
+        """Name, version, checkpoint with its class and hashes, libraries and precision.
+
+        Raises:
+            MissingError, SpeechbenchError, UsageError: As `score`.
+        """
         return {
             "name": "comet",
-            "version": 1,
+            "version": 2,
             "checkpoint": self._name,
-            "sha256": self._sha256,
+            "class": self.checkpoint.kind,
+            **self._hashes,
             "precision": "float32",
-            "torch": version("torch"),
-            "transformers": version("transformers"),
+            **{library: version(library) for library in ("torch", "transformers", "tokenizers")},
+            **self._of_library,
         }
 
     @cached_property
-    def _sha256(self) -> str:
-        digest = hashlib.sha256()
-        with self.checkpoint.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+    def _hashes(self) -> Mapping[str, str]:
+        """What the scores depend on beside code: of large files read once."""
+        settings = {name: value for name, value in self.checkpoint.hparams.items() if name not in _PLACES}
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return {
+            "sha256": sha256_of([self.checkpoint.path]),
+            "hparams": hashlib.sha256(text.encode()).hexdigest(),
+            "encoder": encoder_hash(self._encoder),
+        }
+
+    @cached_property
+    def _of_library(self) -> Mapping[str, Any]:
+        """What the scores of other people's code depend on besides."""
+        if not self.extra:
+            return {}
+        from speechbench.rewards.comet_library import known_classes
+
+        known_classes(self.checkpoint)  # before its version: whoever lacks it is told what to install
+        return {"unbabel-comet": version("unbabel-comet"), "batch_size": self.batch_size}
 
     def check(self, benchmark: Benchmark) -> None:
         """Refuses the embedded checkpoint outside the mini corpora.
@@ -128,39 +190,3 @@ class Comet(Reward):
         """
         if self.model == TINY:
             refuse_outside_mini("comet[tiny]", benchmark)
-
-
-def _find_checkpoint(model: str) -> Path:
-    path = TINY_FOLDER if model == TINY else Path(model)
-    if path.suffix == ".ckpt":
-        if not path.is_file():
-            raise MissingError(
-                f"comet: there is no checkpoint {path}: run `hf download Unbabel/wmt22-comet-da` for one"
-            )
-        return path
-    if not path.is_dir():
-        path = fetch(model, ("hparams.yaml", "checkpoints/*.ckpt"), lambda folder: bool(_checkpoints(folder)))
-    found = _checkpoints(path)
-    usual = [file for file in found if file.name == "model.ckpt"] or found
-    if len(usual) != 1:
-        raise UsageError(
-            f"comet: {path}/checkpoints holds {len(found)} .ckpt files where one is wanted: "
-            "name the file itself, comet(model=path/to/file.ckpt)"
-        )
-    return usual[0]
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / "checkpoints").glob("*.ckpt"))
-
-
-def _find_encoder(name: str, root: Path) -> Path:
-    """The folder with the encoder's configuration and tokenizer: beside the checkpoint, at a path, or of the hub."""
-    for folder in (root / name, root / "encoder", Path(name)):
-        if _is_encoder(folder):
-            return folder
-    return fetch(name, ("config.json", "tokenizer_config.json", "special_tokens_map.json", *_TOKENIZERS), _is_encoder)
-
-
-def _is_encoder(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any((folder / file).is_file() for file in _TOKENIZERS)

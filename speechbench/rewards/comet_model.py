@@ -1,13 +1,14 @@
-"""COMET's regression model in plain torch: an encoder, a mix of its layers, pooling, and an estimator on top.
+"""COMET's regression models in plain torch: an encoder, a mix of its layers, pooling, and an estimator on top.
 
-The architecture is that of Rei et al., "COMET: A Neural Framework for MT Evaluation" (EMNLP 2020); names of
-weights and hyper-parameters are unbabel-comet's, whose checkpoints are loaded and whose scores are matched.
+The architecture is that of Rei et al., "COMET: A Neural Framework for MT Evaluation" (EMNLP 2020), without the
+reference that of Rei et al., "Are References Really Needed?" (WMT 2021); names of weights and hyper-parameters are
+unbabel-comet's, whose checkpoints are loaded and whose scores are matched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from speechbench.errors import SpeechbenchError
-from speechbench.rewards.comet_checkpoint import Checkpoint
+from speechbench.rewards.comet_checkpoint import REFERENCELESS, Checkpoint
+from speechbench.rewards.comet_layers import Estimator, LayerMix
 
 # hparams' name of an encoder family -> transformers' name of its architecture
 ENCODERS: Mapping[str, str] = {
@@ -25,95 +27,16 @@ ENCODERS: Mapping[str, str] = {
     "RemBERT": "rembert",
 }
 
-# In checkpoints but of no use at inference: masks of layer dropout, the encoder's own pooler, and the
-# position numbers that older transformers stored.
-_UNUSED = ("layerwise_attention.dropout_", "encoder.model.pooler.", "encoder.model.embeddings.position_ids")
-
-
-def sparsemax(logits: Tensor) -> Tensor:
-    """Projects onto the probability simplex: Martins & Astudillo, "From Softmax to Sparsemax" (ICML 2016), eq. 3.
-
-    Args:
-        logits: Shape [option].
-
-    Returns:
-        Probabilities, some of them exactly 0, shape [option].
-    """
-    ordered, _ = logits.sort(descending=True)
-    excess = ordered.cumsum(0) - 1
-    rank = torch.arange(1, len(logits) + 1, device=logits.device, dtype=logits.dtype)
-    support = int((rank * ordered > excess).sum())
-    return (logits - excess[support - 1] / support).clamp(min=0)
-
-
-class LayerMix(nn.Module):
-    """Weighted sum of the hidden states of all layers, times gamma.
-
-    Args:
-        layers: Number of hidden states, the embeddings' included.
-        transformation: "sparsemax"; anything else is softmax.
-        layer_norm: Whether each layer is first brought to mean 0 and variance 1 over the sentence's
-            tokens and dimensions together.
-    """
-
-    def __init__(self, layers: int, transformation: str, layer_norm: bool) -> None:
-        super().__init__()
-        self.transformation = transformation
-        self.layer_norm = layer_norm
-        self.scalar_parameters = nn.ParameterList([nn.Parameter(torch.zeros(1)) for _ in range(layers)])
-        self.gamma = nn.Parameter(torch.ones(1))
-
-    def forward(self, states: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Mixes.
-
-        Args:
-            states: For each layer [text, token, dimension].
-            mask: 1 for tokens, 0 for padding, shape [text, token].
-        """
-        logits = torch.cat(list(self.scalar_parameters))
-        weights = sparsemax(logits) if self.transformation == "sparsemax" else logits.softmax(0)
-        if self.layer_norm:
-            states = [_normalised(state, mask) for state in states]
-        mixed = torch.zeros_like(states[0])
-        for weight, state in zip(weights, states, strict=True):
-            mixed = mixed + weight * state
-        return self.gamma * mixed
-
-
-def _normalised(state: Tensor, mask: Tensor) -> Tensor:
-    inside = mask.to(state.dtype)[:, :, None]
-    size = inside.sum((1, 2), keepdim=True) * state.shape[-1]
-    centred = state - (state * inside).sum((1, 2), keepdim=True) / size
-    variance = (centred * inside).square().sum((1, 2), keepdim=True) / size
-    return centred / (variance + 1e-12).sqrt()
-
-
-class Estimator(nn.Module):
-    """Feed-forward net from the six combined sentence vectors to one score."""
-
-    def __init__(self, inputs: int, hparams: Mapping[str, Any]) -> None:
-        super().__init__()
-        sizes = [inputs, *hparams["hidden_sizes"]]
-        modules: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            # The dropout does nothing here: it keeps the numbering of the checkpoint's weights.
-            modules += [nn.Linear(before, after), _activation(hparams["activations"]), nn.Dropout(0.0)]
-        modules.append(nn.Linear(sizes[-1], 1))
-        if hparams["final_activation"] is not None:
-            modules.append(_activation(hparams["final_activation"]))
-        self.ff = nn.Sequential(*modules)
-
-
-def _activation(name: str) -> nn.Module:
-    activation = getattr(nn, name.title(), None)
-    if activation is None:
-        raise SpeechbenchError(f"the COMET checkpoint names an activation that torch does not have: {name!r}")
-    module: nn.Module = activation()
-    return module
+# On a CPU, rows of a matrix product round the same in every product whose rows are a multiple of four, and differ in
+# the last bit in some others: so texts are padded to one. The estimator, whose output is narrower than what the
+# processor takes at a time, gets as many rows each time.
+STEP = 4
+ROWS = 16
+_FULL = 8192  # tokens in a forward: it gains nothing from more, which need memory
 
 
 class CometRegression(nn.Module):
-    """COMET's regression model.
+    """COMET's regression model, or the one that looks at no reference.
 
     Args:
         encoder_config: The encoder's configuration (transformers); its weights start random.
@@ -145,7 +68,8 @@ class CometRegression(nn.Module):
         self.encoder = nn.ModuleDict({"model": AutoModel.from_config(encoder_config, add_pooling_layer=False)})
         if self.layer == "mix":
             self.layerwise_attention = LayerMix(layers, hparams["layer_transformation"], hparams["layer_norm"])
-        self.estimator = Estimator(6 * encoder_config.hidden_size, hparams)
+        self.reference_free = hparams["class_identifier"] == REFERENCELESS
+        self.estimator = Estimator((4 if self.reference_free else 6) * encoder_config.hidden_size, hparams)
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Sentence vectors, shape [text, dimension], from token ids and their mask, both [text, token]."""
@@ -164,14 +88,15 @@ class CometRegression(nn.Module):
         return mixed.masked_fill(padding, 0.0).sum(1) / mask.sum(1, keepdim=True).to(mixed.dtype)
 
     def estimate(self, hypothesis: Tensor, reference: Tensor, source: Tensor) -> Tensor:
-        """Scores, shape [segment], from three sentence vectors of shape [segment, dimension]."""
+        """Scores, shape [segment], from three sentence vectors of shape [segment, dimension].
+
+        A model without references does not look at the second.
+        """
+        of_source = (hypothesis * source, (hypothesis - source).abs())
         combined = (
-            hypothesis,
-            reference,
-            hypothesis * reference,
-            (hypothesis - reference).abs(),
-            hypothesis * source,
-            (hypothesis - source).abs(),
+            (hypothesis, source, *of_source)
+            if self.reference_free
+            else (hypothesis, reference, hypothesis * reference, (hypothesis - reference).abs(), *of_source)
         )
         scores: Tensor = self.estimator.ff(torch.cat(combined, dim=1))
         return scores.squeeze(1)
@@ -197,20 +122,28 @@ class Scorer:
     ) -> list[float]:
         """COMET scores, one per hypothesis.
 
-        Each distinct text is encoded once, among texts of about its own length.
+        Each distinct text is encoded once, among texts of about its own length, and in shapes that do not depend
+        on what else is scored: so, on one thread of a CPU, no bit of its score does.
 
         Args:
             sources: What was translated, one per hypothesis.
             hypotheses: What to score.
-            references: What it should have been, one per hypothesis.
+            references: What it should have been, one per hypothesis; not looked at by a model without references.
             size: Texts in one forward of the encoder.
         """
+        if self.model.reference_free:
+            references = hypotheses
         texts = sorted({*sources, *hypotheses, *references})
         row = {text: number for number, text in enumerate(texts)}
+        columns = [[row[text] for text in column] for column in (hypotheses, references, sources)]
+        scores: list[float] = []
         with torch.inference_mode():
             vectors = self._embed(texts, size)
-            columns = ([row[text] for text in column] for column in (hypotheses, references, sources))
-            return [float(score) for score in self.model.estimate(*(vectors[rows] for rows in columns)).cpu()]
+            for start in range(0, len(hypotheses), ROWS):
+                blocks = (column[start : start + ROWS] for column in columns)
+                filled = (rows + rows[-1:] * (ROWS - len(rows)) for rows in blocks)
+                scores += self.model.estimate(*(vectors[rows] for rows in filled)).tolist()
+        return scores[: len(hypotheses)]
 
     def _embed(self, texts: Sequence[str], size: int) -> Tensor:
         tokens: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.longest)["input_ids"]
@@ -227,13 +160,26 @@ class Scorer:
 def padded_batches(
     tokens: Sequence[Sequence[int]], size: int, pad: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cuts token ids, [text][token], into batches of ids and masks, both [text, token], padded on the right."""
-    for start in range(0, len(tokens), size):
-        chunk = [torch.tensor(ids) for ids in tokens[start : start + size]]
-        ids = nn.utils.rnn.pad_sequence(chunk, batch_first=True, padding_value=pad)
-        lengths = torch.tensor([len(ids) for ids in chunk])
-        mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
-        yield ids.to(device), mask.to(device)
+    """Cuts token ids, [text][token], into batches of ids and masks, both [text, token], padded on the right.
+
+    How far a text is padded depends on its own length alone, since a longer row of attention rounds otherwise.
+    Texts should be sorted by length: a batch ends where the next one needs more padding.
+
+    Args:
+        tokens: Token ids of each text.
+        size: Texts in one batch, at most.
+        pad: The padding token's id.
+        device: Where the tensors go.
+    """
+    for width, group in groupby(tokens, key=lambda ids: -(-len(ids) // STEP) * STEP):
+        texts = list(group)
+        size_here = max(1, min(size, _FULL // width))
+        for start in range(0, len(texts), size_here):
+            chunk = texts[start : start + size_here]
+            ids = torch.tensor([[*text, *[pad] * (width - len(text))] for text in chunk])
+            lengths = torch.tensor([len(text) for text in chunk])
+            mask = (torch.arange(width)[None, :] < lengths[:, None]).long()
+            yield ids.to(device), mask.to(device)
 
 
 def load(checkpoint: Checkpoint, encoder: Path) -> Scorer:
@@ -252,20 +198,11 @@ def load(checkpoint: Checkpoint, encoder: Path) -> Scorer:
         config = AutoConfig.from_pretrained(encoder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(encoder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise SpeechbenchError(f"{encoder} holds no encoder's config.json and tokenizer: {error}") from error
+        said = " ".join(str(error).split())
+        raise SpeechbenchError(
+            f"{encoder} holds no encoder's config.json and tokenizer: {said}: put them there"
+        ) from error
     model = CometRegression(config, checkpoint.hparams, tokenizer.pad_token_id)
-    weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith(_UNUSED)}
-    expected = model.state_dict()
-    misfits = [f"{name} is missing" for name in expected if name not in weights]
-    misfits += [f"{name} is not part of the model" for name in weights if name not in expected]
-    misfits += [
-        f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
-        for name, weight in weights.items()
-        if name in expected and weight.shape != expected[name].shape
-    ]
-    if misfits:
-        more = f" and {len(misfits) - 8} more" if len(misfits) > 8 else ""
-        raise SpeechbenchError(f"{checkpoint.path} does not fit its hyper-parameters: {'; '.join(misfits[:8])}{more}")
-    model.load_state_dict(weights)
+    model.load_state_dict(checkpoint.weights_for(model.state_dict()))
     # COMET's own limit: two positions less than its encoder class reports, which is two less than the configuration's.
     return Scorer(model, tokenizer, config.max_position_embeddings - 4)

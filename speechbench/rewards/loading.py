@@ -82,14 +82,29 @@ def resolve(spec: Spec, benchmark: Benchmark | None = None) -> Spec:
     """
 
     def resolved(leaf: Spec) -> Spec:
+        _refuse_sign(leaf.name)
         plug = REWARDS.get(leaf.name)
         if inspect.isclass(plug):
             leaf = leaf.named(plug, "reward")
         if leaf.name == "comet" and "model" not in leaf.parameters and benchmark is not None:
-            return Spec(leaf.name, {**leaf.parameters, "model": benchmark.comet_checkpoint})
-        return leaf
+            leaf = Spec(leaf.name, {**leaf.parameters, "model": benchmark.comet_checkpoint})
+        # Without a checkpoint, comet is the benchmark's, which need not be the class's default.
+        is_reward = inspect.isfunction(plug) or (inspect.isclass(plug) and issubclass(plug, Reward))
+        return leaf.without_defaults(plug, ("model",) if leaf.name == "comet" else ()) if is_reward else leaf
 
     return parse_expression(str(_mapped(spec, resolved)))  # what is filled in may change the order of a sum
+
+
+def _refuse_sign(name: str) -> None:
+    """Refuses a name in which a sign seems to be meant: names may hold both a minus and a slash."""
+    known = REWARDS.names()
+    if name in known or ":" in name:
+        return
+    left, minus, right = name.partition("-")
+    if minus and left in known:
+        raise UsageError(f"unknown reward {name!r}: where a minus is meant, put spaces around it: {left} - {right}")
+    if name.partition("/")[0] in known:
+        raise UsageError(f"unknown reward {name!r}: there is no division; write a weight, as in 0.5*bleu")
 
 
 def row_name(spec: Spec) -> str:
@@ -105,6 +120,20 @@ def row_name(spec: Spec) -> str:
         return replace(leaf, name=leaf.name.rpartition(":")[2], parameters=parameters)
 
     return str(_mapped(spec, short))
+
+
+def identity(reward: Reward) -> str:
+    """A reward's spec as far as it decides about scores: without paths, and without parameters that do not.
+
+    Two rewards of one identity and one signature score alike.
+    """
+
+    def lasting(leaf: Spec) -> Spec:
+        incidental: frozenset[str] = getattr(REWARDS.get(leaf.name), "incidental", frozenset())
+        told = {key: value for key, value in leaf.parameters.items() if key not in incidental}
+        return replace(leaf, name=leaf.name.rpartition(":")[2], parameters=told)
+
+    return str(_mapped(reward.spec, lasting))
 
 
 def is_own(spec: Spec) -> bool:

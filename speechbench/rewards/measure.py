@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -213,13 +213,18 @@ def checked_statistics(reward: Reward, batch: Batch) -> npt.NDArray[np.float64]:
 def _checked(score: Any, reward: Reward, batch: Batch, index: int) -> float | None:
     if score is None:
         return None
-    if not isinstance(score, (numbers.Real, np.bool_)):
+    if not is_number(score):
         problem = f"{score!r}, of type {type(score).__name__}, which is no number"
     elif not math.isfinite(score):
         problem = f"{float(score)}, which is no finite number"
     else:
         return float(score)
     raise SpeechbenchError(f"reward {_name(reward)} returned {problem}, for {_which(batch, index)}: {_ONE_EACH}")
+
+
+def is_number(score: object) -> TypeGuard[float]:
+    """Whether it is a number, finite or not, of Python's or numpy's."""
+    return isinstance(score, (numbers.Real, np.bool_))
 
 
 def _failure(reward: Reward, batch: Batch, error: Exception) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.combined import Combined
 from speechbench.rewards.exact import normalized
 from speechbench.rewards.measure import checked_statistics, scores_of
 
@@ -30,11 +31,11 @@ class Shuffled(Reward):
         UsageError: If the inner reward is shuffled already.
     """
 
-    family: ClassVar[str] = "control"
+    family = "control"
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
 
     def __init__(self, reward: Reward) -> None:
-        if isinstance(reward, Shuffled):
+        if _is_shuffled(reward):
             raise UsageError(f"shuffled({reward.display}): its inner reward is shuffled already, which may undo it")
         self.inner = reward
         self.display = f"shuffled({reward.display})"
@@ -113,7 +114,14 @@ class Shuffled(Reward):
                 )
         found = [self._partners[example.id] for example in batch.examples]
         rows = [row for row, partner in enumerate(found) if partner is not None]
-        return rows, replace(batch.select(rows), examples=[partner for partner in found if partner is not None])
+        kept = batch.select(rows)
+        partners = [partner for partner in found if partner is not None]
+        return rows, replace(kept, examples=partners, groups=kept.group_names)  # two groups may share a partner
+
+
+def _is_shuffled(reward: Reward) -> bool:
+    """Whether it is shuffled, or made of rewards of which one is."""
+    return isinstance(reward, Shuffled) or (isinstance(reward, Combined) and any(map(_is_shuffled, reward.parts)))
 
 
 def partners(examples: Sequence[Example]) -> dict[str, Example | None]:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.errors import SpeechbenchError
 from speechbench.models.base import Completions, Prompts, Sampling, SpeechModel
 from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
@@ -203,13 +202,11 @@ class GrpoTrainer(SpeechTrainer[Group]):
     ) -> None:
         own_PG = ~off_policy_PG
         on = rewards_PG[own_PG & ~rewards_PG.isnan()]
-        if len(on) == 0:
-            raise SpeechbenchError(f"reward {self.reward.display} applies to none of the {rewards_PG.numel()} samples")
+        if len(on):
+            self.note(reward=on.mean().item(), reward_std=on.std().item() if len(on) > 1 else 0.0)
         is_empty_PG = torch.tensor([[not text for text in group] for group in texts], device=own_PG.device)
         spread_P = rewards_PG.nan_to_num(-torch.inf).amax(-1) - rewards_PG.nan_to_num(torch.inf).amin(-1)
         self.note(
-            reward=on.mean().item(),
-            reward_std=on.std().item() if len(on) > 1 else 0.0,
             zero_variance_groups=(~(spread_P > 0)).double().mean().item(),
             distinct=sum(len(set(group)) / len(group) for group in texts) / len(texts),
             completion_length=completions.mask.sum(-1).float().mean().item(),

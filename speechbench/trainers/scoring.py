@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.combined import Combined
-from speechbench.rewards.loading import row_name
+from speechbench.rewards.loading import identity
 from speechbench.rewards.measure import require_some, scores_of
 from speechbench.run_files import replace
 from speechbench.seeds import derive
 from speechbench.threads import begun
 
 FILE = "scores.json"  # in a checkpoint
+PATIENCE = 10
+"""Batches after which a reward that has applied to nothing is refused."""
 KEPT = 200_000  # scores, at some 50 bytes each in a checkpoint
 
 
@@ -50,8 +53,7 @@ class Scorer:
         self._parts = dict(reward.part_seconds())
         self._means: dict[str, list[float]] = {}
         self._names: dict[int, str] = {}
-        for combination in reward.combinations() if isinstance(reward, Combined) else ():
-            combination.ask = self._ask_part
+        self._silent = 0  # batches so far, as long as the reward has applied to nothing
 
     def begin(
         self,
@@ -99,13 +101,31 @@ class Scorer:
         """The reward's scores on unit scale, `None` where it does not apply.
 
         Raises:
-            SpeechbenchError: If the reward fails, or applies to nothing.
+            SpeechbenchError: If the reward fails, or has applied to nothing in the training's first `PATIENCE` batches.
         """
         start = time.perf_counter()
-        scores = self._ask(self.reward, batch)
-        require_some(scores, self.reward, batch)
+        with torch.no_grad(), self._asking():  # which holds for one thread alone
+            scores = self._ask(self.reward, batch)
+        if any(score is not None for score in scores):
+            self._silent = -1
+        elif self._silent >= 0:
+            self._silent += 1
+            if self._silent == PATIENCE:
+                require_some(scores, self.reward, batch)
         self._count(time.perf_counter() - start)
         return scores
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """While it lasts, combinations ask for their parts' scores here; measuring must not be given what is kept."""
+        combinations = list(self.reward.combinations()) if isinstance(self.reward, Combined) else []
+        for combination in combinations:
+            combination.ask = self._ask_part
+        try:
+            yield
+        finally:
+            for combination in combinations:
+                del combination.ask
 
     def save(self, checkpoint: Path) -> dict[str, Any]:
         """Writes the kept scores into a checkpoint.
@@ -114,7 +134,7 @@ class Scorer:
             What `go_on` wants beside them, as JSON can write it.
         """
         replace(checkpoint / FILE, json.dumps(self._kept))
-        return {"seconds": self.seconds, "usage": self.usage}
+        return {"seconds": self.seconds, "usage": self.usage, "silent": self._silent}
 
     def go_on(self, checkpoint: Path, counted: Mapping[str, Any]) -> None:
         """Goes on from what `save` wrote and returned.
@@ -130,6 +150,7 @@ class Scorer:
                 "trains anew"
             ) from None
         self.seconds, self.usage = dict(counted["seconds"]), dict(counted["usage"])
+        self._silent = counted["silent"]
 
     def means(self) -> dict[str, float]:
         """Of each part of a sum or product, the mean score since the last call, by its display."""
@@ -149,7 +170,7 @@ class Scorer:
         if isinstance(reward, Combined) or not reward.is_pure:
             return scores_of(reward, batch)
         name = self._names.get(id(reward)) or self._names.setdefault(id(reward), _identity(reward))
-        keys = [_key(name, example.id, text) for example, text in zip(batch.examples, batch.hypotheses, strict=True)]
+        keys = [_key(name, example, text) for example, text in zip(batch.examples, batch.hypotheses, strict=True)]
         new = {key: row for row, key in enumerate(keys) if key not in self._kept}
         known = {key: self._kept[key] for key in keys if key in self._kept}
         asked = sorted(new.values())
@@ -170,10 +191,11 @@ class Scorer:
 
 
 def _identity(reward: Reward) -> str:
-    """What tells a reward from others, wherever its file lies."""
-    name = row_name(reward.spec) if hasattr(reward, "spec") else reward.display
+    """What tells a reward from others."""
+    name = identity(reward) if hasattr(reward, "spec") else reward.display
     return f"{name} {json.dumps(dict(reward.signature()), sort_keys=True)}"
 
 
-def _key(reward: str, example: str, text: str) -> str:
-    return hashlib.blake2b(f"{reward}\n{example}\n{text}".encode(errors="surrogatepass"), digest_size=12).hexdigest()
+def _key(reward: str, example: Example, text: str) -> str:
+    asked = (reward, example.id, example.instruction, example.source, example.references, text)
+    return hashlib.blake2b(repr(asked).encode(errors="surrogatepass"), digest_size=12).hexdigest()

@@ -167,16 +167,44 @@ def test_what_applies_nowhere_says_what_is_lacking() -> None:
     [
         ("sum(bleu, normalize=batch)", "write group, or none"),
         ("sum(bleu, chrf, weights=2)", "it takes rewards, and normalize"),
-        ("sum", "'?sum'?.*it takes rewards|reward sum"),
-        ("product", "reward product"),
+        ("sum", "reward sum: it takes rewards, and normalize, as in sum"),
+        ("product", r"reward product: it takes rewards, as in bleu\*language"),
+        ("bleu-chrf", "where a minus is meant, put spaces around it: bleu - chrf"),
+        ("bleu-0.1*length", r"put spaces around it: bleu - 0\.1"),
+        ("bleu/2", "there is no division; write a weight"),
+        ("shuffled(0.5*shuffled(bleu) + chrf)", "is shuffled already, which may undo it"),
         ("shuffled(bleu, chrf)", "it takes one other reward"),
         ("shuffled", "it takes one other reward"),
-        ("bleu + chfr", "did you mean 'chrf'|chrf"),
+        ("bleu + chfr", "did you mean 'chrf'"),
     ],
 )
 def test_what_is_refused(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_reward(spec, Corpus())
+
+
+def test_combination_of_controls_is_a_control() -> None:
+    assert load_reward("0.5*random + 0.5*length", Corpus()).family == load_reward("2*random").family == "control"
+    assert load_reward("0.5*random + bleu", Corpus()).family == "combined"
+
+
+def test_parts_for_different_languages_do_not_go_together() -> None:
+    german, french = (Given(name, {}, languages=frozenset(name.split())) for name in ("de en", "fr"))
+    with pytest.raises(UsageError, match="de en and fr are for different languages: take one"):
+        Sum([german, french], [1.0, 1.0])
+    assert Sum([german, A], [1.0, 1.0]).languages == {"de", "en"}
+
+
+def test_shuffled_groups_stay_apart_though_they_share_a_partner() -> None:
+    """Standardising within the group goes by the prompts, not by the examples that they are scored against."""
+    reward = load_reward("shuffled(sum(bleu + chrf, normalize=group))", Corpus())
+    partner = example("3", "Der Hund geht nach Hause.")
+    mine = [example("1"), example("2")]
+    reward._partners = {"1": partner, "2": partner}  # type: ignore[attr-defined]
+    texts = ["Der Hund.", "Ein Haus.", "Der Hund geht.", "Nach Hause."]
+    together = reward.score(Batch.of(texts, [mine[0]] * 2 + [mine[1]] * 2))
+    alone = [reward.score(Batch.of(texts[at : at + 2], [mine[at // 2]] * 2)) for at in (0, 2)]
+    assert together == alone[0] + alone[1]
 
 
 def test_shuffled_sum_looks_at_the_other_example() -> None:

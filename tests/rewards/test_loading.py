@@ -12,7 +12,7 @@ from speechbench.errors import UsageError
 from speechbench.grammar import parse, parse_expression
 from speechbench.registry import REWARDS
 from speechbench.rewards import Batch, Reward, load_reward
-from speechbench.rewards.loading import is_own, resolve, row_name
+from speechbench.rewards.loading import identity, is_own, resolve, row_name
 from speechbench.specs import Spec
 
 BREVITY = """
@@ -153,6 +153,9 @@ def test_comet_means_the_benchmarks_checkpoint() -> None:
         ("comet(other, 8)", "comet(batch_size=8, model=other)"),
         ("shuffled( chrf( 2 ) )", "shuffled(chrf(word_order=2))"),
         ("chrf(2) + bleu(char)", "bleu(tokenize=char) + chrf(word_order=2)"),
+        ("chrf(word_order=0)", "chrf"),
+        ("constant(0.5)", "constant"),
+        ("bleu(tokenize=none, case=true)", "bleu"),
     ],
 )
 def test_reward_has_one_spelling(text: str, canonical: str) -> None:
@@ -190,3 +193,26 @@ def test_which_rewards_are_from_a_file(tmp_path: Path) -> None:
 def test_parameters_of_a_function_need_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"reward brevity\(5\): a function's parameters need their names"):
         load_reward(f"{write(tmp_path, BREVITY)}:brevity(5)")
+
+
+def test_identity_leaves_out_what_cannot_change_a_score(tmp_path: Path) -> None:
+    same, other = tmp_path / "here", tmp_path / "there"
+    for folder in (same, other):
+        folder.mkdir()
+        write(folder, BREVITY)
+    names = {identity(load_reward(f"{folder}/mine.py:brevity + 2*bleu", Corpus())) for folder in (same, other)}
+    assert names == {"2*bleu + brevity"}
+    asked = "judge(url=http://localhost:1/v1, model=m{})"
+    slow, quick, cool = (
+        load_reward(asked.format(more)) for more in (", retries=8, timeout=120", ", concurrency=2", ", temperature=0.5")
+    )
+    assert identity(slow) == identity(quick) != identity(cool)
+
+
+def test_order_of_a_sum_does_not_depend_on_folders(tmp_path: Path) -> None:
+    spellings = set()
+    for name in ("a dir", "z dir"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, BREVITY)
+        spellings.add(row_name(load_reward(f"0.5*bleu + {tmp_path / name / 'mine.py'}:brevity", Corpus()).spec))
+    assert len(spellings) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,16 @@ def test_what_is_not_pure_is_asked_each_time() -> None:
     assert reward.asked == [("a", "x")] * 4
 
 
-def test_batch_of_which_nothing_applies_is_refused_though_new_texts_may() -> None:
+def test_batches_of_which_nothing_applies_are_silent_and_refused_only_if_it_never_does() -> None:
     scorer = Scorer(Noted())
-    ask(scorer, ["x", "?"])
-    assert ask(scorer, ["x", "?"]) == [[1, None]]
+    for _ in range(scoring.PATIENCE - 1):
+        assert ask(scorer, ["?", "?"]) == [[None, None]]
     with pytest.raises(SpeechbenchError, match="reward noted does not apply here"):
         ask(scorer, ["?", "?"])
+    scorer = Scorer(Noted())
+    ask(scorer, ["x", "?"])
+    for _ in range(scoring.PATIENCE):
+        assert ask(scorer, ["?", "?"]) == [[None, None]]
 
 
 def test_only_so_many_scores_are_kept_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +150,40 @@ def test_parts_of_a_sum_are_kept_one_by_one_and_their_means_told() -> None:
 
 
 def test_rewards_of_one_text_are_kept_apart() -> None:
-    double = Sum([Noted(), Product([Noted()], 1.0)], [1.0, 1.0])
-    double.parts[0].display = "first"
-    assert ask(Scorer(double), ["xx", "x"]) == [[4, 2]]
+    class Doubled(Noted):
+        def score(self, batch: Batch) -> list[float | None]:
+            return [None if score is None else 2 * score for score in super().score(batch)]
+
+    plain, doubled = Noted(), Doubled()
+    doubled.display = "doubled"
+    assert ask(Scorer(Sum([plain, doubled], [1.0, 10.0])), ["xx", "x"]) == [[42, 21]]
+
+
+def test_examples_of_one_id_are_kept_apart() -> None:
+    class Matches(Noted):
+        def score(self, batch: Batch) -> list[float | None]:
+            return [float(text in e.references) for e, text in zip(batch.examples, batch.hypotheses, strict=True)]
+
+    twins = [EXAMPLES[0], replace(EXAMPLES[0], references=("Nein.",))]
+    assert Scorer(Matches()).begin([["Ja."], ["Ja."]], twins, 0, 0)().tolist() == [[1.0], [0.0]]
+
+
+def test_what_is_kept_stays_in_the_training() -> None:
+    """The same reward object measures, and serves other trainings, before and after."""
+    reward = Noted()
+    whole = Sum([reward], [1.0])
+    batch = Batch.of(["x"], EXAMPLES[:1])
+    assert whole.score(batch) == [1.0]
+    ask(Scorer(whole), ["x"])
+    ask(Scorer(whole), ["x"])
+    assert whole.score(batch) == [1.0]
+    assert len(reward.asked) == 4
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_rewards_are_asked_without_gradients(waits: bool) -> None:
+    class Neural(Noted):
+        def score(self, batch: Batch) -> list[float | None]:
+            return [float(value) for value in torch.nn.Linear(1, 1)(torch.ones(len(batch.hypotheses), 1)).numpy()]
+
+    assert Scorer(Neural(waits=waits)).begin([["x"]], EXAMPLES[:1], 0, 0)().isfinite().all()
