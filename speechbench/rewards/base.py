@@ -85,8 +85,8 @@ class Reward(ABC):
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
         incidental: Parameters that cannot change a score, or that the signature tells of in a way that lasts (a
             checkpoint's hash instead of its folder): another value is no other run.
-        is_pure: Whether a score depends on example and text alone, so that it can be kept: not on the batch's
-            seeds and log-probabilities, nor on what else is in the batch.
+        is_pure: Whether a score depends on example and text alone (in a neural scorer, but for its last bits), so that
+            it can be kept: not on the batch's seeds and log-probabilities, nor on what else is in the batch.
         waits: Whether scoring waits for something outside this process, so that other work may go on meanwhile.
         citation: Paper or library the score comes from.
     """
