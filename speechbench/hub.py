@@ -25,6 +25,11 @@ def without_downloads() -> Iterator[None]:
         _downloads.reset(token)
 
 
+def may_download() -> bool:
+    """Whether something may be fetched from the hub here: not within `without_downloads`."""
+    return _downloads.get()
+
+
 def resolve(checkpoint: str, revision: str | None = None) -> Path:
     """The folder of a whole checkpoint: a local one, the hub's cache, or a fresh download.
 
@@ -81,7 +86,7 @@ def fetch(
     else:
         if complete(folder):
             return folder
-    if not _downloads.get():
+    if not may_download():
         raise _missing(name, "is not downloaded to be looked at")
     _reach(name, revision)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from speechbench.benchmarks.base import Example
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.errors import MissingError, SpeechbenchError, UsageError
+from speechbench.hub import without_downloads
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.hf_evaluate_metric import (
     INPUTS,
@@ -24,7 +26,9 @@ from speechbench.rewards.hf_evaluate_metric import (
     load,
     local_script,
 )
+from speechbench.rewards.measure import is_number
 from speechbench.rewards.texts import column
+from speechbench.specs import write
 
 
 class Evaluate(Reward):
@@ -37,7 +41,7 @@ class Evaluate(Reward):
 
     Args:
         path: Name on the hub, "rouge" or "owner/name", or a local script, or a folder that holds a script of its
-            name.
+            name. What was loaded from the hub before is taken as it was then.
         field: Which value of the result is the score, as "rougeL".
         scale: What the best value is: 1, or 100 for metrics from 0 to 100. The reward is the value over it.
         lower_is_better: Whether the value is an error, as a word error rate: the reward is then 1 less value over
@@ -48,13 +52,15 @@ class Evaluate(Reward):
         options: What else the metric's `compute` is told, as lang=de.
 
     Raises:
-        UsageError: If there is no such script, or one of these is not what it should be.
+        UsageError: If there is no such script, it cannot be loaded, it does not judge texts, or one of these is not
+            what it should be.
     """
 
-    family: ClassVar[str] = "learned"
+    family = "learned"
     range = (-math.inf, math.inf)
     several_references = "pooled"
     extra = "evaluate"
+    incidental = frozenset({"path"})
     citation: ClassVar[str] = (
         "von Werra et al. 2022, https://aclanthology.org/2022.emnlp-demos.13; and the metric's own"
     )
@@ -69,7 +75,8 @@ class Evaluate(Reward):
         config_name: str | None = None,
         **options: bool | int | float | str | None,
     ) -> None:
-        for name, text in {"path": path, "field": field}.items():
+        texts = {"path": path, "field": field} | ({} if config_name is None else {"config_name": config_name})
+        for name, text in texts.items():
             if not isinstance(text, str) or not text.strip():
                 raise UsageError(
                     f"evaluate({name}={text}): it should be a text that is not empty, in quotes if need be"
@@ -90,20 +97,28 @@ class Evaluate(Reward):
         self.config_name, self.options = config_name, options
         self._script = local_script(path)
         self._name = path if self._script is None else self._script.stem
-        self.display = column("evaluate", self._name, None if field == self._name else field)
+        told = {**options, **({} if self.empty is None else {"empty": self.empty})}
+        shown = [f"{name}={write(value)}" for name, value in sorted(told.items())]
+        self.display = column("evaluate", self._name, None if field == self._name else field, config_name, *shown)
         if lower_is_better:
             self.range = (0.0, 1.0)
         self._per_prediction: bool | None = None
         self._last: tuple[Batch, list[float | None]] | None = None
+        with suppress(MissingError), without_downloads():  # what is on this machine tells at once what it needs
+            self._loaded  # noqa: B018  # and kept; the library alone takes some ten seconds
 
-    def prepare(self, examples: Sequence[Example]) -> None:
-        """Loads the metric, which takes some ten seconds for the library alone.
+    def check(self, benchmark: Benchmark) -> None:
+        """Loads the metric, so that what is lacking is told before any work.
 
         Raises:
             MissingError: If the library is not installed, or the metric is neither here nor to be had.
             UsageError: If it does not judge texts.
         """
-        self._inputs  # noqa: B018  # loaded and kept
+        self._loaded  # noqa: B018
+
+    def prepare(self, examples: Sequence[Example]) -> None:
+        """Loads the metric. Raises as `check` does."""
+        self._loaded  # noqa: B018
 
     def score(self, batch: Batch) -> list[float | None]:
         """The metric's value on unit scale; `None` for an example without a reference or source that it needs.
@@ -111,7 +126,7 @@ class Evaluate(Reward):
         Raises:
             MissingError: As `prepare`.
             UsageError: If the metric fails on the options, or its result has no such field.
-            SpeechbenchError: If it fails on a hypothesis.
+            SpeechbenchError: If it fails on a hypothesis, or gives one no finite number.
         """
         values = [None if value is None else value / self.scale for value in self._values(batch)]
         if not self.lower_is_better:
@@ -150,16 +165,17 @@ class Evaluate(Reward):
 
     @cached_property
     def _fingerprint(self) -> Mapping[str, Any]:
-        return fingerprint(self._script or Path(inspect.getfile(type(self._metric))))
+        return fingerprint(self._script or Path(inspect.getfile(type(self._loaded[0]))))
 
     def _values(self, batch: Batch) -> list[float | None]:
         """What the metric says of each hypothesis, on its own scale."""
         if self._last is not None and self._last[0] is batch:  # asked for as scores, then as statistics
             return self._last[1]
+        _, inputs = self._loaded
         values: list[float | None] = [None] * len(batch.hypotheses)
         rows = []
         for row, hypothesis in enumerate(batch.hypotheses):
-            if not self._inputs.apply_to(batch.examples[row]):
+            if not inputs.apply_to(batch.examples[row]):
                 continue
             if self.empty is not None and not hypothesis.strip():
                 values[row] = self.empty
@@ -181,9 +197,9 @@ class Evaluate(Reward):
 
     def _compute(self, batch: Batch) -> Any:
         """One call of the metric's `compute`: a number, or a list of one per hypothesis."""
-        metric = self._metric  # what loading it raises is told already
+        metric, inputs = self._loaded
         try:
-            result = metric.compute(**self._inputs.of(batch), **self.options)
+            result = metric.compute(**inputs.of(batch), **self.options)
         except Exception as error:
             if len(batch.hypotheses) > 1 or batch.hypotheses[0].strip():
                 raise  # whoever called says on which example
@@ -199,22 +215,25 @@ class Evaluate(Reward):
         value = result[self.field]
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and torch
         each = list(value) if isinstance(value, (list, tuple)) else [value]
-        if len(each) != len(batch.hypotheses) or not all(isinstance(number, (int, float)) for number in each):
+        if len(each) != len(batch.hypotheses) or not all(map(is_number, each)):
             raise UsageError(
                 f"evaluate(path={self.path}, field={self.field}): for {len(batch.hypotheses)} hypotheses it holds "
                 f"{str(value)[:60]}, which is neither one number nor one for each: name another of {', '.join(result)}"
             )
+        for number, hypothesis, example in zip(each, batch.hypotheses, batch.examples, strict=True):
+            if not math.isfinite(number):  # turned round and clipped it would pass for a score
+                remedy = "name another field" if hypothesis.strip() else "say what an empty one is worth with empty="
+                raise SpeechbenchError(
+                    f"{self.display} is {float(number)} for the hypothesis of example {example.id!r}, which is no "
+                    f"score: {remedy}"
+                )
         return each if isinstance(value, (list, tuple)) else value
 
     @cached_property
-    def _metric(self) -> Any:
-        """The library's own object for the metric."""
+    def _loaded(self) -> tuple[Any, Inputs]:
+        """The library's own object for the metric, and what it takes."""
         metric = load(self.path, self._script, self.config_name)
         check_options(metric, self.options, self.path)
-        return metric
-
-    @cached_property
-    def _inputs(self) -> Inputs:
-        inputs = inputs_of(self._metric, self.path)
+        inputs = inputs_of(metric, self.path)
         self.needs, self.several_references = inputs.needs, inputs.several_references
-        return inputs
+        return metric, inputs

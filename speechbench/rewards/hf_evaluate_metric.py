@@ -8,12 +8,13 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from speechbench import hub
 from speechbench.benchmarks.base import Example
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.libraries import needed
@@ -84,24 +85,36 @@ def local_script(path: str) -> Path | None:
 def load(path: str, script: Path | None, config_name: str | None) -> Any:
     """The library's object for a metric, which keeps nothing on disk and draws numbers from one seed.
 
+    A metric of the hub is taken from the library's cache on this machine, or else from the hub.
+
     Raises:
-        MissingError: If the library is not installed, the metric needs a package that is not, or it is of the hub
-            and not to be had; within seconds if there is no hub.
+        MissingError: If the library is not installed, the metric needs a package that is not, or what it needs is
+            not to be had: within seconds if there is no hub, at once in `speechbench.hub.without_downloads`.
         UsageError: If the script cannot be loaded.
     """
     library = needed("evaluate", "evaluate", "reward evaluate")
-    try:
-        with _offline_without(None if script else path):
+    may_download = hub.may_download()
+
+    def loaded(offline: bool) -> Any:
+        with _kept_offline(offline):
             return library.load(str(script or path), config_name=config_name, keep_in_memory=True, seed=0)
-    except (FileNotFoundError, ConnectionError):
-        raise MissingError(
-            f"evaluate: the metric {path!r} is not on this machine, and the hub does not answer or has none of that "
-            "name; name a local script of it, as in evaluate(path=path/to/metric.py, field=...)"
-        ) from None
-    except ImportError as error:
-        raise MissingError(f"evaluate: the metric {path!r} cannot be loaded: {_said(error)}") from None
+
+    try:
+        if script is not None:
+            return loaded(offline=not may_download)
+        with suppress(FileNotFoundError, ConnectionError):
+            return loaded(offline=True)
+        if not may_download:
+            raise _missing(path, "is not downloaded to be looked at")
+        _reach(path)
+        try:
+            return loaded(offline=False)
+        except (FileNotFoundError, ConnectionError):
+            raise _missing(path, "the hub does not give it") from None
     except SpeechbenchError:
         raise
+    except (ImportError, ConnectionError) as error:
+        raise MissingError(f"evaluate: the metric {path!r} cannot be loaded: {_said(error)}") from None
     except Exception as error:
         raise UsageError(
             f"evaluate: {path!r} cannot be loaded as a script that defines a subclass of evaluate.Metric "
@@ -110,21 +123,38 @@ def load(path: str, script: Path | None, config_name: str | None) -> Any:
 
 
 @contextmanager
-def _offline_without(hub_name: str | None) -> Iterator[None]:
-    """Keeps the library to what it has on disk where the hub does not answer; by itself it asks again for minutes."""
+def _kept_offline(offline: bool) -> Iterator[None]:
+    """Keeps the library to what it has on disk, and from saying so; by itself it asks the hub again for minutes."""
     from evaluate import config
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from evaluate.utils import logging
 
-    before = config.HF_EVALUATE_OFFLINE
-    if hub_name is not None:
-        space = hub_name if "/" in hub_name else f"evaluate-metric/{hub_name}"
-        failure = failure_within(_SECONDS + 1, lambda: HfApi().space_info(space, timeout=_SECONDS))
-        config.HF_EVALUATE_OFFLINE = before or not (failure is None or isinstance(failure, HfHubHTTPError))
+    before, verbosity = config.HF_EVALUATE_OFFLINE, logging.get_verbosity()
+    config.HF_EVALUATE_OFFLINE = before or offline
+    if offline:
+        logging.set_verbosity_error()
     try:
         yield
     finally:
         config.HF_EVALUATE_OFFLINE = before
+        logging.set_verbosity(verbosity)
+
+
+def _reach(name: str) -> None:
+    """Makes sure that the hub answers, be it that it has no such metric under this kind."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    space = name if "/" in name else f"evaluate-metric/{name}"
+    failure = failure_within(_SECONDS + 1, lambda: HfApi().space_info(space, timeout=_SECONDS))
+    if failure is not None and not isinstance(failure, HfHubHTTPError):
+        raise _missing(name, "the hub does not answer")
+
+
+def _missing(name: str, why: str) -> MissingError:
+    return MissingError(
+        f"evaluate: the metric {name!r} is not on this machine and {why}; name a local script of it, as in "
+        "evaluate(path=path/to/metric.py, field=...)"
+    )
 
 
 def inputs_of(metric: Any, path: str) -> Inputs:
@@ -198,10 +228,11 @@ def fingerprint(script: Path) -> dict[str, Any]:
             raise UsageError(f"evaluate: the script {file} is no Python: {_said(error)}; mend it") from None
         for node in nodes:
             if isinstance(node, ast.ImportFrom) and node.level:
-                beside = file.parent / f"{(node.module or '').partition('.')[0]}.py"
-                if beside.is_file() and beside not in seen:
-                    seen.add(beside)
-                    todo.append(beside)
+                for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                    beside = file.parent / f"{name.partition('.')[0]}.py"
+                    if beside.is_file() and beside not in seen:
+                        seen.add(beside)
+                        todo.append(beside)
             elif isinstance(node, ast.ImportFrom):
                 packages.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.Import):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import threading
@@ -28,6 +29,7 @@ from speechbench.rewards.judge_prompt import (
     reminded,
 )
 from speechbench.rewards.texts import column
+from speechbench.specs import write
 from speechbench.threads import in_threads
 
 _SHOWN = 80  # characters of a judge's answer in an error
@@ -49,11 +51,12 @@ class Judge(Reward):
             transcript), or the path of a text file that says what each grade from 0 to 4 means.
         temperature: Sent with each question; `None` leaves it out, for endpoints that refuse it.
         seed: Likewise.
-        max_tokens: Longest answer; a model that thinks before it answers needs some thousands.
+        max_tokens: Longest answer; a model that thinks before it answers needs some thousands. One that is cut off
+            there counts only if it holds the JSON object that is asked for.
         concurrency: Questions at once.
         retries: How often what failed for a reason that may pass, or held no grade, is asked again.
         timeout: Seconds for one answer.
-        key_env: Environment variable that holds the key; without the usual one none is sent.
+        key_env: Environment variable that holds the key, which must be set; without the usual one none is sent.
         price_in: Dollars for a million tokens of questions.
         price_out: Dollars for a million tokens of answers.
 
@@ -61,9 +64,10 @@ class Judge(Reward):
         UsageError: If one of these is not what it should be.
     """
 
-    family: ClassVar[str] = "learned"
+    family = "learned"
     several_references = "pooled"
     extra = "judge"
+    incidental = frozenset({"concurrency", "retries", "timeout", "price_in", "price_out", "key_env", "rubric"})
     is_pure = True
     waits = True
     citation: ClassVar[str] = "Zheng et al. 2023, https://arxiv.org/abs/2306.05685"
@@ -96,18 +100,23 @@ class Judge(Reward):
         for name, number in numbers.items():
             a_number = isinstance(number, (int, float)) and not isinstance(number, bool)
             if not a_number or not 0 <= number < math.inf or (name == "timeout" and number == 0):
-                raise UsageError(f"judge({name}={number}): it should be a number, not below 0")
+                wanted = "a number of seconds above 0" if name == "timeout" else "a number, not below 0"
+                raise UsageError(f"judge({name}={number}): it should be {wanted}")
         self.rubric = read_rubric(rubric)
         self.concurrency, self.retries = concurrency, retries
         self.prices = (float(price_in), float(price_out))
         self.needs = self.rubric.needs
         self.several_references = "pooled" if "reference" in self.needs else "none"
-        self.display = column("judge", model, None if rubric == "correctness" else self.rubric.name)
         warmth = None if temperature is None else float(temperature)
         given = {"temperature": warmth, "seed": seed, "max_tokens": max_tokens}
+        usual = inspect.signature(Judge).parameters
+        told = [f"{name}={write(value)}" for name, value in given.items() if value != usual[name].default]
+        self.display = column("judge", model, None if rubric == "correctness" else self.rubric.name, *told)
         sampling = {name: value for name, value in given.items() if value is not None}
         self._endpoint = Endpoint(checked_url(url), model, sampling, checked_key_env(key_env), retries, float(timeout))
         self._cached = 0
+        self._used: set[str] = set()  # keys of the questions whose tokens are counted
+        self._tokens = {"prompt_tokens": 0, "completion_tokens": 0}
         self._models: set[str] = set()
         self._state = threading.Lock()
         self._reached = False
@@ -164,8 +173,16 @@ class Judge(Reward):
         }
 
     def usage(self) -> Mapping[str, float]:
-        """Requests answered and tokens used by this object, grades taken from the cache, and dollars where priced."""
-        used = {**self._endpoint.usage, "cached": float(self._cached)}
+        """What the grades that this object used have cost, whenever they were bought.
+
+        So a run that was killed reports what an undisturbed one does, though its last grades were paid for before.
+
+        Returns:
+            Tokens, and dollars where priced, of each question the first time its grade is used, be it new or kept;
+            beside them "requests", how many answers this object asked for, and "cached", how often a grade was there.
+        """
+        with self._state:
+            used: dict[str, float] = {"requests": self._endpoint.requests, "cached": self._cached, **self._tokens}
         if any(self.prices):
             price_in, price_out = self.prices
             used["dollars"] = (used["prompt_tokens"] * price_in + used["completion_tokens"] * price_out) / 1e6
@@ -197,23 +214,37 @@ class Judge(Reward):
             return question.key, cache.keep(question.key, self._asked(question))
 
         graded.update(in_threads(ask, new, self.concurrency))
+        self._count(graded)
         self._note({answer.model for answer in graded.values()})
         return graded
 
+    def _count(self, graded: Mapping[str, Graded]) -> None:
+        with self._state:
+            for key in graded.keys() - self._used:
+                self._tokens["prompt_tokens"] += graded[key].prompt_tokens
+                self._tokens["completion_tokens"] += graded[key].completion_tokens
+            self._used |= graded.keys()
+
     def _asked(self, question: _Question) -> Graded:
         """The endpoint's grade, asked for until there is one."""
-        said, asked = "", question.messages
+        asked, prompt_tokens, completion_tokens = question.messages, 0, 0
         for _ in range(self.retries + 1):
             answer = self._endpoint.ask(asked, question.what)
-            grade = grade_of(answer.text)
+            prompt_tokens += answer.prompt_tokens
+            completion_tokens += answer.completion_tokens
+            grade = grade_of(answer.text, answer.cut)
             if grade is not None:
-                return Graded(grade, answer.model)
-            said, asked = " ".join(answer.text.split()), reminded(question.messages)
+                return Graded(grade, answer.model, prompt_tokens, completion_tokens)
+            asked = reminded(question.messages)
+        said = " ".join(answer.text.split())
         said = said if len(said) <= _SHOWN else f"{said[: _SHOWN - 1]}…"
+        limit = f"max_tokens={self._endpoint.sampling['max_tokens']}"
+        remedy = f"name a model that follows the rubric, or raise {limit} for one that thinks first"
+        if answer.cut:
+            remedy = f"that was cut off by {limit}: raise it, to some thousands for a model that thinks first"
         raise SpeechbenchError(
             f"judge: {self._endpoint.model!r} gave no grade to {question.what} in {self.retries + 1} answers, in the "
-            f"last it said {said!r}: name a model that follows the rubric, or raise "
-            f"max_tokens={self._endpoint.sampling['max_tokens']} for one that thinks first"
+            f"last it said {said!r}: {remedy}"
         )
 
     def _note(self, models: set[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from speechbench.cache import cache_folder
 from speechbench.errors import SpeechbenchError
@@ -13,7 +13,11 @@ from speechbench.errors import SpeechbenchError
 _FILE = "judge.sqlite3"
 _WAIT = 60.0  # seconds for other processes' writing
 _AT_ONCE = 500  # keys in one query: older SQLite takes 999 at most
-_TABLE = "CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade INTEGER NOT NULL, model TEXT NOT NULL)"
+_COLUMNS = "grade, model, prompt_tokens, completion_tokens"  # in the order of `Graded`
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS bought (key TEXT PRIMARY KEY, grade INTEGER NOT NULL, model TEXT NOT NULL, "
+    "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL)"
+)
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,14 @@ class Graded:
     Attributes:
         grade: From 0 to 4.
         model: What the endpoint says has answered.
+        prompt_tokens: What the question took, asked again where an answer held no grade.
+        completion_tokens: What its answers took, those without a grade included.
     """
 
     grade: int
     model: str
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class GradeCache:
@@ -51,8 +59,8 @@ class GradeCache:
             for start in range(0, len(wanted), _AT_ONCE):
                 some = wanted[start : start + _AT_ONCE]
                 marks = ", ".join("?" * len(some))
-                rows = database.execute(f"SELECT key, grade, model FROM grades WHERE key IN ({marks})", some)
-                found.update({key: Graded(grade, model) for key, grade, model in rows})
+                rows = database.execute(f"SELECT key, {_COLUMNS} FROM bought WHERE key IN ({marks})", some)
+                found.update({key: Graded(*columns) for key, *columns in rows})
         return found
 
     def keep(self, key: str, graded: Graded) -> Graded:
@@ -65,8 +73,8 @@ class GradeCache:
             SpeechbenchError: If the file cannot be written.
         """
         with self._opened() as database:
-            database.execute("INSERT OR IGNORE INTO grades VALUES (?, ?, ?)", (key, graded.grade, graded.model))
-            row = database.execute("SELECT grade, model FROM grades WHERE key = ?", (key,)).fetchone()
+            database.execute("INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?, ?)", (key, *astuple(graded)))
+            row = database.execute(f"SELECT {_COLUMNS} FROM bought WHERE key = ?", (key,)).fetchone()
         return Graded(*row)
 
     @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 import urllib.request
@@ -14,7 +13,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from speechbench.errors import MissingError, SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.libraries import needed
 from speechbench.rewards.judge_prompt import Messages
 from speechbench.threads import failure_within
@@ -33,10 +32,16 @@ class Answer:
     Attributes:
         text: Its words.
         model: What the endpoint says has answered, as a dated snapshot.
+        cut: Whether the limit of tokens ended it.
+        prompt_tokens: What the question took; 0 where the server does not count.
+        completion_tokens: What the answer took; likewise.
     """
 
     text: str
     model: str
+    cut: bool
+    prompt_tokens: int
+    completion_tokens: int
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Endpoint:
         key_env: Environment variable that holds the key.
         retries: How often a request is sent again that failed for a reason that may pass.
         timeout: Seconds for one answer.
-        usage: Answers got so far, and the tokens they took.
+        requests: Answers got so far.
     """
 
     url: str
@@ -59,7 +64,7 @@ class Endpoint:
     key_env: str
     retries: int
     timeout: float
-    usage: dict[str, float] = field(default_factory=lambda: {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0})
+    requests: int = 0
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _limit: str = "max_tokens"
 
@@ -107,16 +112,16 @@ class Endpoint:
                 f"judge: {self.url} answered about {what} what is no chat completion ({self._said(error)}): {_BASE}"
             ) from None
         try:
-            text = reply.choices[0].message.content
+            choice = reply.choices[0]
+            text = choice.message.content
         except (AttributeError, IndexError, TypeError):
             raise SpeechbenchError(
                 f"judge: {self.url} answered about {what} what is no chat completion: {_BASE}"
             ) from None
         with self._counting:
-            self.usage["requests"] += 1
-            for name in ("prompt_tokens", "completion_tokens"):
-                self.usage[name] += getattr(reply.usage, name, None) or 0  # some servers do not count
-        return Answer(text or "", str(reply.model or self.model))
+            self.requests += 1
+        read, written = (getattr(reply.usage, f"{what}_tokens", None) or 0 for what in ("prompt", "completion"))
+        return Answer(text or "", str(reply.model or self.model), choice.finish_reason == "length", read, written)
 
     def _sent(self, messages: Messages) -> Any:
         sampling = {self._limit if name == "max_tokens" else name: value for name, value in self.sampling.items()}
@@ -144,18 +149,8 @@ class Endpoint:
 
     @property
     def _key(self) -> str:
-        """The key; empty where the usual variable is not set.
-
-        Raises:
-            MissingError: If another variable was named, which is not set.
-        """
-        key = os.environ.get(self.key_env, "").strip()
-        if not key and self.key_env != USUAL_KEY:
-            raise MissingError(
-                f"judge(key_env={self.key_env}): there is no such environment variable: run `export "
-                f"{self.key_env}=...` with the key of {self.url}"
-            )
-        return key
+        """The key; empty where the usual variable is not set."""
+        return os.environ.get(self.key_env, "").strip()
 
     @property
     def _tries(self) -> str:
@@ -191,14 +186,16 @@ class Endpoint:
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
-_BASE = "url= is what /chat/completions is appended to, and mostly ends in /v1"
+_PATH = "/chat/completions"
+_BASE = f"url= is what {_PATH} is appended to, and mostly ends in /v1"
 
 
 def checked_url(url: str) -> str:
     """An endpoint's address, without a slash at its end.
 
     Raises:
-        UsageError: If it is no address, or holds a password or a key; the message does not repeat those.
+        UsageError: If it is no address, or that of the chat completions themselves, or holds a password or a key;
+            the message does not repeat those.
     """
     try:
         parts = urlsplit(url)
@@ -213,18 +210,21 @@ def checked_url(url: str) -> str:
             f"written into every result: put the key into the environment variable {USUAL_KEY}, or name another with "
             "key_env="
         )
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    if url.endswith(_PATH):
+        raise UsageError(f"judge(url={url}): {_PATH} is appended to it: name the base, url={url.removesuffix(_PATH)}")
+    return url
 
 
 def checked_key_env(name: str) -> str:
-    """The name of an environment variable.
+    """The name of an environment variable, which is set unless it is the usual one.
 
     Raises:
-        UsageError: If it is none; it is not repeated, for it may be the key itself.
+        UsageError: If there is none of that name; it is not repeated, for it may be the key itself.
     """
-    if re.fullmatch(r"[A-Za-z_]\w*", str(name), re.ASCII) is None:
+    if name != USUAL_KEY and not os.environ.get(str(name), "").strip():
         raise UsageError(
-            "judge(key_env=...): this is no name of an environment variable: name the variable that holds the key, "
-            "not the key"
+            "judge(key_env=...): no environment variable of this name is set (it is not repeated here, lest it be the "
+            "key): name the variable that holds the key, and set it with `export NAME=...`"
         )
     return name

@@ -38,7 +38,7 @@ _PROSE = re.compile(
     r"score[^\w-]{0,8}(?:is[^\w-]{1,4})?(-?\d+(?:\.\d+)?)(?!\.?\d|\s*(?:[-–]|to\b)\s*\d)", re.IGNORECASE
 )
 _BARE = re.compile(rf"\A\s*{_NUMBER}\s*\Z")
-_THINKING = re.compile(r".*</think>", re.DOTALL)
+_THINKING = re.compile(r".*</think>|<think>.*", re.DOTALL)  # some templates open it in the question
 
 
 @dataclass(frozen=True)
@@ -142,16 +142,20 @@ def reminded(asked: Messages) -> Messages:
     return [*before, {**last, "content": f"{last['content']}\n{_REMINDER}"}]
 
 
-def grade_of(answer: str) -> int | None:
+def grade_of(answer: str, cut: bool = False) -> int | None:
     """The grade in a judge's answer: in an object {"score": n}, else after the word "score", else all of it.
 
-    What a model thinks aloud, up to `</think>`, is not looked at.
+    What a model thinks aloud, up to `</think>` or, if it never comes to that, from `<think>` on, is not looked at.
+
+    Args:
+        answer: Its words.
+        cut: Whether the limit of tokens ended it: then only an object counts, for the rest may be half a thought.
 
     Returns:
         From 0 to 4; `None` where there is none, one outside the scale, or two different ones.
     """
     answer = _THINKING.sub("", answer)
-    for form in (_OBJECT, _PROSE, _BARE):
+    for form in (_OBJECT,) if cut else (_OBJECT, _PROSE, _BARE):
         grades = {float(grade) for grade in form.findall(answer)}
         if grades:
             grade = grades.pop()

@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 from speechbench.benchmarks.base import Example
+from speechbench.benchmarks.manifest import Manifest
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
+from speechbench.hub import without_downloads
 from speechbench.rewards import hf_evaluate_metric
 from speechbench.rewards.base import Batch
+from speechbench.rewards.describing import show
 from speechbench.rewards.hf_evaluate import Evaluate
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import measure
+from speechbench.specs import Spec
 
 pytestmark = pytest.mark.slow  # the library alone takes ten seconds to import
 
@@ -162,6 +167,31 @@ def test_an_error_is_turned_round_and_clipped_as_a_reward_alone(write: Writer) -
     assert Evaluate(path, "mine", scale=2, lower_is_better=True).score(BATCH) == [0.5, 0.5, 0.0, 0.75]
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "result", ["float({value!r})", "[float({value!r}) if p == 'dogs' else 0.5 for p in predictions]"]
+)
+def test_what_is_no_finite_number_is_never_turned_into_a_score(write: Writer, value: str, result: str) -> None:
+    path = write(f"        return {{'mine': {result.format(value=value)}}}")
+    reward = Evaluate(path, "mine", lower_is_better=True)
+    examples = [example("r", name=str(number)) for number in range(4)]
+    which = 0 if result.startswith("float") else 3
+    with pytest.raises(SpeechbenchError, match=rf"evaluate\[mine\] is {value} .*example '{which}'.*another field"):
+        reward.score(Batch.of(HYPOTHESES, examples))
+    with pytest.raises(SpeechbenchError, match=r"empty="):
+        Evaluate(write(f"        return {{'mine': float({value!r})}}", name="b.py"), "mine").score(
+            Batch.of([" "], examples[:1])
+        )
+
+
+def test_numpy_s_numbers_are_numbers(write: Writer) -> None:
+    path = write(
+        "        return {'mine': [np.float32(0.5)] * len(predictions), 'yes': [np.bool_(True)] * len(predictions)}"
+    )
+    assert Evaluate(path, "mine").score(BATCH) == [0.5] * 4
+    assert Evaluate(path, "yes").score(BATCH) == [1.0] * 4
+
+
 def test_measuring_computes_once(write: Writer, tmp_path: Path) -> None:
     path = write(f"        open({str(tmp_path / 'calls')!r}, 'a').write('x')\n        return {{'mine': 1.0}}")
     measure(load_reward(f"evaluate(path={path}, field=mine)"), HYPOTHESES[:1], EXAMPLES[:1])
@@ -185,6 +215,38 @@ def test_what_an_example_lacks_makes_it_none(write: Writer) -> None:
     assert reward.score(batch) == [None, 1.0]
     assert reward.statistics(batch).tolist() == [[0.0, 0.0], [1.0, 1.0]]
     assert reward.score(Batch.of([], [])) == []
+
+
+def test_what_a_script_needs_is_known_when_its_reward_is_made(write: Writer) -> None:
+    alone = write(
+        "        return {'words': len(predictions[0].split())}",
+        references=None,
+        arguments="predictions",
+        name="words.py",
+    )
+    source = write(
+        "        return {'same': float(predictions == sources)}",
+        references=None,
+        arguments="predictions, sources",
+        sources=TEXT,
+        name="same.py",
+    )
+    plain = load_reward(f"evaluate(path={alone}, field=words)")
+    assert (plain.needs, plain.several_references) == (frozenset(), "none")
+    first = load_reward(f"evaluate(path={write(references=TEXT)}, field=overlap)")
+    assert (first.needs, first.several_references) == ({"reference"}, "first")
+    control = load_reward(f"shuffled(evaluate(path={source}, field=same))")
+    assert (control.needs, control.several_references) == ({"source"}, "none")
+    both = load_reward(f"evaluate(path={alone}, field=words) + evaluate(path={source}, field=same)")
+    assert both.needs == {"source"}
+
+
+def test_different_scorers_have_different_columns(write: Writer) -> None:
+    path = write(arguments="predictions, references, power=1, lang='en'")
+    others: list[dict[str, Any]] = [{}, {"power": 2}, {"lang": "de"}, {"config_name": "c"}, {"empty": 0}]
+    shown = {Evaluate(path, "overlap", **other).display for other in others}
+    assert len(shown) == len(others) and "evaluate[mine, overlap, c]" in shown
+    assert Evaluate(path, "overlap", lang="de", power=2).display == "evaluate[mine, overlap, lang=de, power=2]"
 
 
 def test_what_an_empty_hypothesis_is_worth_can_be_said(write: Writer) -> None:
@@ -250,45 +312,67 @@ def test_whatever_can_change_a_score_is_in_the_signature(write: Writer, tmp_path
     assert len({json.dumps(signature) for signature in [plain, *signatures]}) == len(signatures) + 1
 
 
-def refusal(reward: Evaluate, kind: type[SpeechbenchError] = UsageError) -> str:
+def test_every_file_that_a_script_imports_is_in_the_signature(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from . import helper, other as another")
+    seen = []
+    for name in ("helper.py", "other.py"):
+        (tmp_path / name).write_text("import sacrebleu")
+        seen.append(hf_evaluate_metric.fingerprint(tmp_path / "mine.py"))
+    assert seen[0]["sha256"] != seen[1]["sha256"] and "sacrebleu" in seen[0]["packages"]
+
+
+def test_the_place_of_a_script_is_incidental(write: Writer) -> None:
+    here, there = (Evaluate(write(name=f"{folder}/mine.py"), "overlap") for folder in ("here", "there"))
+    assert here.signature() == there.signature() and Evaluate.incidental == {"path"}
+    assert Evaluate(write(name="here/yours.py"), "overlap").signature() != here.signature()
+
+
+def refusal(
+    path: str, field: str = "overlap", kind: type[SpeechbenchError] = UsageError, **options: bool | int | float | str
+) -> str:
     with pytest.raises(kind) as caught:
-        reward.score(BATCH)
+        load_reward(Spec("evaluate", {"path": path, "field": field, **options})).score(BATCH)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_field_that_is_no_score_is_refused_with_those_there_are(write: Writer) -> None:
     path = write()
-    assert "overlap, each, array, percent" in refusal(Evaluate(path, "bleu"))
-    assert "neither one number nor one for each" in refusal(Evaluate(path, "pair"))
-    assert "neither one number nor one for each" in refusal(Evaluate(path, "text"))
-    assert "only a float" in refusal(Evaluate(write("        return 1.0", name="bare.py"), "mine"))
+    assert "overlap, each, array, percent" in refusal(path, "bleu")
+    assert "neither one number nor one for each" in refusal(path, "pair")
+    assert "neither one number nor one for each" in refusal(path, "text")
+    assert "only a float" in refusal(write("        return 1.0", name="bare.py"), "mine")
 
 
 def test_a_metric_of_something_other_than_texts_is_refused(write: Writer) -> None:
     numbers = write(references='datasets.Value("int32")')
-    assert "judges texts" in refusal(Evaluate(numbers, "overlap"))
+    assert "judges texts" in refusal(numbers)
     images = write(images=TEXT, arguments="predictions, references, images", name="images.py")
-    assert "judges texts" in refusal(Evaluate(images, "overlap"))
+    assert "judges texts" in refusal(images)
     classes = write(features=f'datasets.Features({{"predictions": datasets.Value("int32"), "references": {TEXT}}})')
-    assert "judges texts" in refusal(Evaluate(classes, "overlap"))
+    assert "judges texts" in refusal(classes)
 
 
 def test_options_that_a_metric_does_not_take_are_refused(write: Writer) -> None:
-    assert "it takes: power" in refusal(Evaluate(write(), "overlap", pwoer=2))
+    assert "it takes: power" in refusal(write(), pwoer=2)
     anything = write(arguments="predictions, references, power=1, **others", name="anything.py")
     assert Evaluate(anything, "overlap", pwoer=2).score(BATCH) == Evaluate(anything, "overlap").score(BATCH)
 
 
-def test_a_script_that_cannot_be_loaded_is_named(write: Writer, tmp_path: Path) -> None:
-    assert "mine.py" in refusal(Evaluate(write(imports="raise ValueError('broken')"), "overlap"))
+def test_a_script_that_cannot_be_loaded_is_named_when_its_reward_is_made(
+    write: Writer, tmp_path: Path, few_manifest: Path
+) -> None:
+    assert "mine.py" in refusal(write(imports="raise ValueError('broken')"))
+    lacking = write(imports="open('/no/such/file')", name="lacking.py")
+    assert "lacking.py" in refusal(lacking) and "/no/such/file" in refusal(lacking)
     needy = write(imports="import no_such_package_anywhere", name="needy.py")
-    assert "no_such_package_anywhere" in refusal(Evaluate(needy, "overlap"), MissingError)
-    (tmp_path / "empty.py").write_text("")
-    assert "subclass of evaluate.Metric" in refusal(Evaluate(str(tmp_path / "empty.py"), "overlap"))
-    (tmp_path / "broken.py").write_text("def (")
-    with pytest.raises(UsageError, match=r"broken\.py is no Python"):
-        Evaluate(str(tmp_path / "broken.py"), "overlap").signature()
+    assert "no_such_package_anywhere" in refusal(needy, kind=MissingError)
+    with pytest.raises(MissingError, match="no_such_package_anywhere"):
+        load_reward(f"evaluate(path={needy}, field=overlap)", Manifest(str(few_manifest)))
+    for name, text in {"empty": "", "broken": "def ("}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        with pytest.raises(UsageError, match=rf"{name}\.py.*subclass of evaluate\.Metric"):
+            Evaluate(str(tmp_path / f"{name}.py"), "overlap")
 
 
 def test_a_failing_metric_is_named_with_the_example(write: Writer) -> None:
@@ -318,17 +402,52 @@ def test_without_a_hub_it_fails_at_once_and_says_how_to_do_without(
     assert not library.config.HF_EVALUATE_OFFLINE
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the hub, which knows nothing."""
+    questions: list[str] = []
+
+    def space_info(self: object, name: str, **_: Any) -> None:
+        questions.append(name)
+
+    def request(self: object, method: str, url: str, **_: Any) -> None:
+        questions.append(url)
+        raise requests.exceptions.ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.HfApi.space_info", space_info)
+    monkeypatch.setattr("requests.Session.request", request)
+    return questions
+
+
 def test_a_metric_of_the_hub_that_was_loaded_before_is_there_without_it(
-    library: ModuleType, write: Writer, monkeypatch: pytest.MonkeyPatch
+    library: ModuleType, write: Writer, asked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(hf_evaluate_metric, "failure_within", lambda *_: TimeoutError())
-    script = Path(write())
+    script = Path(write(references=TEXT))
     cached = library.loading.init_dynamic_modules()
     factory = library.loading._create_importable_file
     factory(str(script), [], [], cached, "metrics", "evaluate-metric/mine", None)
     reward = Evaluate("mine", "overlap")
+    assert (reward.needs, reward.several_references) == ({"reference"}, "first")
     assert reward.score(BATCH) == Evaluate(str(script), "overlap").score(BATCH)
     assert reward.signature()["sha256"] == Evaluate(str(script), "overlap").signature()["sha256"]
+    assert asked == []
+
+
+def test_nothing_is_asked_of_the_hub_where_nothing_is_to_be_downloaded(
+    library: ModuleType, write: Writer, asked: list[str]
+) -> None:
+    reward = Evaluate("rouge", "rougeL")  # looks no further than this machine
+    with without_downloads(), pytest.raises(MissingError, match=r"'rouge'.*is not downloaded to be looked at.*path="):
+        reward.signature()
+    described = show("evaluate(path=rouge, field=rougeL)")
+    assert described.signature is None and "is not downloaded" in described.no_signature
+    assert described.needs == ("reference",)
+    fetching = write(imports="import evaluate.utils.file_utils as f\nf.cached_path('https://hub.invalid/weights')")
+    assert "Offline mode" in show(f"evaluate(path={fetching}, field=overlap)").no_signature
+    assert asked == []
+    with pytest.raises(MissingError, match=r"'rouge'.*the hub does not give it"):
+        reward.signature()
+    assert asked[0] == "evaluate-metric/rouge" and len(asked) > 1
 
 
 @pytest.mark.parametrize(
@@ -338,6 +457,7 @@ def test_a_metric_of_the_hub_that_was_loaded_before_is_there_without_it(
         {"path": "/no/such/folder"},
         {"path": ""},
         {"field": 4},
+        {"config_name": 2},
         {"scale": 0},
         {"scale": float("inf")},
         {"lower_is_better": "yes"},
@@ -357,13 +477,11 @@ def test_without_the_library_it_says_how_to_install_it(monkeypatch: pytest.Monke
         Evaluate("rouge", "rougeL").signature()
 
 
-def test_it_does_not_import_the_library_before_it_scores(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("import evaluate")
+def test_a_list_of_rewards_does_not_import_the_library() -> None:
     work = """if True:
         import sys
-        from speechbench.rewards.loading import load_reward
-        load_reward("evaluate(path=mine.py, field=f)").signature()
-        print("evaluate" in sys.modules, "datasets" in sys.modules)
+        from speechbench.rewards.describing import listing
+        print(listing()["evaluate"].needs, "evaluate" in sys.modules, "datasets" in sys.modules)
         """
-    ran = subprocess.run([sys.executable, "-c", work], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout == "False False\n"
+    ran = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True)
+    assert ran.stdout == "('reference',) False False\n"

@@ -46,6 +46,7 @@ class StubJudge:
         authorizations: Their headers of that name.
         at_once: The most requests it ever had open at a time.
         seconds: How long an answer takes.
+        finish: Why answers end.
     """
 
     def __init__(self, reply: Callable[[dict[str, Any], int], Reply], seconds: float = 0.0) -> None:
@@ -53,7 +54,7 @@ class StubJudge:
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str] = []
         self.at_once = self._open = 0
-        self.model = "stub-2026-01-01"
+        self.model, self.finish = "stub-2026-01-01", "stop"
         self._lock = threading.Lock()
         stub = self
 
@@ -99,7 +100,7 @@ class StubJudge:
             "object": "chat.completion",
             "created": 0,
             "model": self.model,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": reply}}],
+            "choices": [{"index": 0, "finish_reason": self.finish, "message": {"role": "assistant", "content": reply}}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107},
         }
 
@@ -261,6 +262,9 @@ def test_odd_texts_are_asked_about(hypothesis: str) -> None:
         (" 2\n", 2),
         ("2.0", 2),
         ("<think>score: 1</think>score: 4", 4),
+        ("score: 1</think>score: 4", 4),
+        ('<think>I lean to {"score": 1}, as the score is 1', None),
+        ("<think>\n3", None),
         ('{"score": 5}', None),
         ('{"score": -1}', None),
         ('{"score": 3.5}', None),
@@ -276,13 +280,26 @@ def test_how_answers_are_read(reply: str, grade: int | None) -> None:
     assert grade_of(reply) == grade
 
 
+def test_an_answer_that_is_cut_off_counts_only_if_it_holds_the_object() -> None:
+    with stub_judge(always("So far the score is 1")) as stub:
+        assert scored(Judge(stub.url, "stub"), "two cats") == [0.25]
+        stub.finish = "length"
+        said = failure(Judge(stub.url, "stub", retries=1, max_tokens=9))
+        assert "cut off by max_tokens=9: raise it" in said and "follows the rubric" not in said
+        stub.reply = always('{"score": 3}, because it')
+        assert scored(Judge(stub.url, "stub", max_tokens=9), "two cats") == [0.75]
+
+
 def test_an_answer_without_a_grade_is_asked_for_again_and_never_a_score() -> None:
     with stub_judge(lambda body, number: "well" if number < 2 else '{"score": 4}') as stub:
         judge = Judge(stub.url, "stub", retries=2)
         assert scored(judge, "two cats") == [1.0]
         first, *others = map(question, stub.requests)
         assert len(others) == 2 and all(other.startswith(first) and other != first for other in others)
-        assert judge.usage()["requests"] == 3
+        assert judge.usage() == {"requests": 3, "cached": 0, "prompt_tokens": 300, "completion_tokens": 21}
+        later = Judge(stub.url, "stub")
+        scored(later, "two cats")
+        assert later.usage() == {"requests": 0, "cached": 1, "prompt_tokens": 300, "completion_tokens": 21}
     with stub_judge(always("I cannot say")) as stub:
         said = failure(Judge(stub.url, "stub", retries=1, max_tokens=9))
         assert len(stub.requests) == 2
@@ -297,9 +314,42 @@ def test_grades_are_kept_for_later_and_only_new_ones_cost(cache: Path) -> None:
         assert len(stub.requests) == 3
         cost = {"prompt_tokens": 200, "completion_tokens": 14, "dollars": pytest.approx(540e-6)}
         assert first.usage() == {"requests": 2, "cached": 0, **cost}
-        assert (later.usage()["requests"], later.usage()["cached"]) == (1, 2)
+        cost = {"prompt_tokens": 300, "completion_tokens": 21, "dollars": pytest.approx(810e-6)}
+        assert later.usage() == {"requests": 1, "cached": 2, **cost}  # what its grades have cost, whoever paid
+        scored(later, "three cats", "a cat")
+        assert later.usage() == {"requests": 1, "cached": 4, **cost}  # each question once
         assert "dollars" not in Judge(stub.url, "stub").usage()
     assert scored(Judge(stub.url, "stub"), "two cats") == [0.75]  # the server is gone
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_training_that_was_killed_reports_the_cost_of_an_undisturbed_one(tmp_path: Path, killed_after: int) -> None:
+    from speechbench.trainers.scoring import Scorer
+
+    steps = [("a", "b", "a"), ("b", "c", "d"), ("d", "a", "e")]
+    batches = [Batch.of(texts, [example()] * len(texts)) for texts in steps]
+
+    def scorer(stub: StubJudge) -> Scorer:
+        return Scorer(load_reward(f"judge(url='{stub.url}', model=stub, price_in=2, price_out=10)"))
+
+    def cost(of: Scorer) -> dict[str, float]:
+        return {what: of.usage[what] for what in ("prompt_tokens", "completion_tokens", "dollars")}
+
+    with stub_judge(always('{"score": 3}')) as stub:
+        undisturbed = scorer(stub)
+        for batch in batches:
+            undisturbed.scores(batch)
+        assert cost(undisturbed)["prompt_tokens"] == 500
+    with stub_judge(always('{"score": 3}')) as stub:
+        killed, resumed = scorer(stub), scorer(stub)
+        killed.scores(batches[0])
+        counted = json.loads(json.dumps(killed.save(tmp_path)))
+        for batch in batches[1 : killed_after + 1]:  # paid for after the checkpoint
+            killed.scores(batch)
+        resumed.go_on(tmp_path, counted)
+        for batch in batches[1:]:
+            resumed.scores(batch)
+        assert len(stub.requests) == 5 and cost(resumed) == pytest.approx(cost(undisturbed))
 
 
 @pytest.mark.parametrize(
@@ -329,8 +379,9 @@ def test_another_endpoint_is_another_judge() -> None:
 def test_a_grade_of_another_process_stands(cache: Path) -> None:
     store = GradeCache()
     assert store.lookup(["k"]) == {}
-    assert store.keep("k", Graded(3, "m")) == store.keep("k", Graded(1, "n")) == Graded(3, "m")
-    assert GradeCache().lookup(["k", "l"]) == {"k": Graded(3, "m")}
+    first = Graded(3, "m", 100, 7)
+    assert store.keep("k", first) == store.keep("k", Graded(1, "n", 50, 8)) == first
+    assert GradeCache().lookup(["k", "l"]) == {"k": first}
 
 
 def test_many_processes_keep_grades_at_once(cache: Path) -> None:
@@ -338,7 +389,7 @@ def test_many_processes_keep_grades_at_once(cache: Path) -> None:
         import sys
         from speechbench.rewards.judge_cache import GradeCache, Graded
         for number in range(40):
-            GradeCache().keep(f"{number}", Graded(int(sys.argv[1]), "m"))
+            GradeCache().keep(f"{number}", Graded(int(sys.argv[1]), "m", 100, 7))
         """
     processes = [subprocess.Popen([sys.executable, "-c", work, str(grade)]) for grade in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
@@ -433,8 +484,6 @@ def test_a_refusal_is_one_sentence_without_the_key(status: int, words: str, monk
 
 def test_the_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with stub_judge(always('{"score": 4}')) as stub:
-        with pytest.raises(MissingError, match="MY_KEY"):
-            scored(Judge(stub.url, "stub", key_env="MY_KEY"), "a")
         monkeypatch.setenv("MY_KEY", "mine")
         scored(Judge(stub.url, "stub", key_env="MY_KEY"), "a")
         assert stub.authorizations == ["Bearer mine"]
@@ -513,12 +562,51 @@ def test_wrong_parameters_are_refused_by_name(wrong: dict[str, Any]) -> None:
         Judge(**{"url": "http://localhost/v1", "model": "m", **wrong})
 
 
+def test_what_a_parameter_should_be_is_told() -> None:
+    with pytest.raises(UsageError, match=r"judge\(timeout=0\): it should be a number of seconds above 0"):
+        Judge("http://localhost/v1", "m", timeout=0)
+    for end in ("", "/"):
+        with pytest.raises(UsageError, match=r"name the base, url=http://localhost/v1\Z"):
+            Judge("http://localhost/v1/chat/completions" + end, "m")
+
+
+def test_different_judges_have_different_columns(tmp_path: Path) -> None:
+    (tmp_path / "correctness.txt").write_text("4: good\n0: bad")
+    rubrics = ("correctness", "faithfulness", str(tmp_path / "correctness.txt"))
+    shown = {Judge("http://localhost/v1", "m", rubric=rubric).display for rubric in rubrics}
+    others: list[dict[str, Any]] = [{"temperature": 0.5}, {"temperature": None}, {"seed": 1}, {"max_tokens": 4000}]
+    shown |= {Judge("http://localhost/v1", "m", **other).display for other in others}
+    assert len(shown) == 7 and "judge[m]" in shown and "judge[m, temperature=0.5]" in shown
+
+
+def test_incidental_parameters_are_those_that_the_signature_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "mine")
+    rubrics = [tmp_path / "one" / "own.txt", tmp_path / "two" / "own.txt"]
+    for rubric in rubrics:
+        rubric.parent.mkdir()
+        rubric.write_text("4: good\n0: bad")
+    one, two = (str(rubric) for rubric in rubrics)
+    others: dict[str, Any] = {"concurrency": 1, "retries": 0, "timeout": 5, "price_in": 1, "price_out": 1}
+    others |= {"key_env": "MY_KEY", "rubric": two}
+    assert set(others) == Judge.incidental
+    plain = Judge("http://localhost/v1", "m", rubric=one).signature()
+    for name, value in others.items():
+        assert Judge("http://localhost/v1", "m", **{"rubric": one, name: value}).signature() == plain
+    signatures = [Judge("http://localhost/v1", "m", rubric=name).signature() for name in RUBRICS]
+    Path(two).write_text("4: better\n0: bad")
+    signatures.append(Judge("http://localhost/v1", "m", rubric=two).signature())
+    assert len({json.dumps(signature) for signature in [plain, *signatures]}) == 4
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"url": "http://me:hidden@localhost/v1"},
         {"url": "http://localhost/v1?key=hidden"},
         {"key_env": "sk-hidden"},
+        {"key_env": "gsk_hidden"},
     ],
 )
 def test_a_secret_in_a_spec_is_refused_and_not_repeated(wrong: dict[str, str]) -> None:

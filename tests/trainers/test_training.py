@@ -129,6 +129,38 @@ def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path, trainer: s
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "halved")
 
 
+class Depends(Reward):
+    """Pure but for its last bits, as neural scorers are: they depend on what was asked before."""
+
+    display, is_pure = "depends", True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def score(self, batch: Batch) -> list[float | None]:
+        self.asked += 1
+        return [len(text) + 1e-3 * self.asked for text in batch.hypotheses]
+
+
+def test_kept_scores_go_on_with_the_training(few: Benchmark, tmp_path: Path) -> None:
+    """A text that comes again after a resumption has the score it had, not one made anew."""
+    config = small(tmp_path / "whole", max_steps=4, save_steps=2, temperature=1e-3, learning_rate=1e-9, limit=2)
+    grpo.train(Tiny(), few, Depends(), config)  # so cold that each example's text comes again and again
+
+    class Interrupts(Progress):
+        def step(self, logged: Mapping[str, float]) -> None:
+            if logged["step"] == 3:
+                raise Interrupted
+
+    halved = dataclasses.replace(config, output_dir=tmp_path / "halved", progress=Interrupts())
+    with pytest.raises(Interrupted):
+        grpo.train(Tiny(), few, Depends(), halved)
+    second = Depends()
+    grpo.train(Tiny(), few, second, dataclasses.replace(halved, progress=Progress()))
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "halved")
+    assert second.asked == 0
+
+
 class Raises(Reward):
     display = "raises"
 
