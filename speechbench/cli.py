@@ -40,7 +40,7 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 @options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
     """Train once per reward, trainer and seed, measure everything, rank."""
-    with work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json, resumes=True) as (console, progress):
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)
@@ -70,7 +70,7 @@ def train(
         raise UsageError(
             f"train does one run: give one reward, not {len(reward)}; `speechbench ablate` compares several"
         )
-    with work(quiet or as_json) as (console, progress):
+    with work(quiet or as_json, resumes=True) as (console, progress):
         from speechbench import ablation
 
         grid.update(config=_read_config(config), out=out, progress=progress)

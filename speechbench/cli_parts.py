@@ -81,8 +81,13 @@ def options(*names: str) -> Callable[[F], F]:
 
 
 @contextmanager
-def work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
-    """Draws progress; on Ctrl-C says how to go on."""
+def work(quiet: bool, resumes: bool = False) -> Iterator[tuple[Console, Progress]]:
+    """Draws progress; on Ctrl-C says that it was stopped.
+
+    Args:
+        quiet: Draw nothing.
+        resumes: Whether what is finished is kept, so that the same command goes on from there: said on Ctrl-C.
+    """
     from rich.console import Console
 
     from speechbench.progress import Progress
@@ -100,7 +105,8 @@ def work(quiet: bool) -> Iterator[tuple[Console, Progress]]:
             with TerminalProgress(Console(stderr=True)) as progress:
                 yield console, progress
     except KeyboardInterrupt:
-        click.echo("\nStopped. Finished runs and checkpoints are kept: the same command goes on from there.", err=True)
+        kept = " Finished runs and checkpoints are kept: the same command goes on from there." if resumes else ""
+        click.echo(f"\nStopped.{kept}", err=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds

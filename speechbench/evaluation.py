@@ -24,7 +24,7 @@ from speechbench.models.loading import load_model
 from speechbench.progress import Progress
 from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
-from speechbench.rewards.measure import check_metric, measure
+from speechbench.rewards.measure import check_metric, measure, prepare
 from speechbench.run_files import probe
 from speechbench.run_schema import MetricInfo, Sample, Score
 from speechbench.runs import write_samples
@@ -118,6 +118,8 @@ def evaluate(
     """
     if not examples:
         raise SpeechbenchError("there is no example to evaluate: the split is empty")
+    for metric in metrics:  # what one of them lacks is told before the answers are written
+        prepare(metric, examples)
     texts, tokens, cut = answer(model, examples, sampling, progress)
     before = total_usage(metric.usage() for metric in metrics)
     measured = [measure(metric, texts, examples) for metric in metrics]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from speechbench.languages import is_unspaced
 from speechbench.run_schema import Health, Sample
 
 LONGEST_NGRAM = 4
 LEAST_REPEATS = 3
 LEAST_NGRAMS = 8
 LEAST_DISTINCT = 0.5
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my"})
-"""Written without spaces between words: there a character counts as a word."""
 
 
 def health(samples: Sequence[Sample]) -> Health:
@@ -59,7 +58,7 @@ def is_repeated(hypothesis: str, references: Sequence[str], language: str = "") 
         references: Right outputs.
         language: Code of the output's language; where it is written without spaces, characters stand for words.
     """
-    characters = language.lower().replace("_", "-").split("-")[0] in UNSPACED_LANGUAGES
+    characters = is_unspaced(language)
     words = _words(hypothesis, characters)
     expected = [_words(reference, characters) for reference in references]
     repeats = _most_repeats(words)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from speechbench.tables import counted, figure, packed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 BEATS, TIES = "▲", "="
 _SEVERAL = {
-    "pooled": "statistics over all of them",
+    "pooled": "all of them together",
     "best": "the one that fits best counts",
     "first": "only the first counts",
     "none": "none is looked at",
@@ -118,9 +121,9 @@ def audit(found: Audit, console: Console, as_json: bool) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    of = f"{found.examples} examples of {found.split}"
+    of = f"{counted(found.examples, 'example')} of {found.split}"
     console.print(Text(f"{found.benchmark} · control rows, mean reward over {of}", style="bold"))
-    for rewards in _packed(found, console.width):
+    for rewards in packed(found.rewards, partial(_audit_table, found), console):
         console.print()
         console.print(_audit_table(found, rewards))
     console.print()
@@ -130,21 +133,6 @@ def audit(found: Audit, console: Console, as_json: bool) -> None:
     legend += f" (as metrics, these count errors instead: {', '.join(errors)})." if errors else "."
     for note in (legend, *found.findings):
         console.print(Padding(Text(note), (0, 0, 0, 1)))
-
-
-def _packed(found: Audit, width: int) -> list[list[AuditedReward]]:
-    """As many rewards in each table as fit beside the rows' names."""
-    left = max(map(len, found.rows))
-    tables: list[list[AuditedReward]] = [[]]
-    taken = left
-    for reward in found.rewards:
-        wide = max(min(len(reward.display), _COLUMN), 7) + 2
-        if tables[-1] and taken + wide > width:
-            tables.append([])
-            taken = left
-        tables[-1].append(reward)
-        taken += wide
-    return tables
 
 
 def _audit_table(found: Audit, rewards: Sequence[AuditedReward]) -> Table:
@@ -161,8 +149,6 @@ def _audit_table(found: Audit, rewards: Sequence[AuditedReward]) -> Table:
 
 def _figure(cell: Cell, scale: float) -> Any:
     from rich.text import Text
-
-    from speechbench.rewards.findings import figure
 
     mark = BEATS if cell.beats_near_miss else TIES if cell.ties_near_miss else " "
     style = "red" if cell.beats_near_miss else "yellow" if cell.ties_near_miss else ""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
-from speechbench.leaderboard.comparisons import Comparison, Measured, Pair, tested
-from speechbench.leaderboard.statistics import RESAMPLES, bootstrap, interval
+from speechbench.grammar import split_outside_brackets
+from speechbench.leaderboard.comparisons import Comparison, Pair, System, measured_and_tested
+from speechbench.leaderboard.statistics import RESAMPLES, check_resamples, interval
 from speechbench.progress import Progress
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
@@ -33,13 +36,15 @@ class SystemScore:
         system: Its name: the file of its hypotheses.
         score: Of the corpus; `None` where the metric applies to no segment.
         interval: 95% bootstrap interval over segments.
+        applies: To how many segments the metric applies.
         segments: Score of each; `None` where the metric does not apply.
-        test: Against the first system.
+        test: Against the first system, on the segments to which the metric applies for both.
     """
 
     system: str
     score: float | None
     interval: tuple[float, float] | None
+    applies: int
     segments: tuple[float | None, ...]
     test: Comparison | None = None
 
@@ -113,7 +118,7 @@ def score(
     hyp: str | Path | Sequence[str | Path],
     ref: str | Path | Sequence[str | Path] = (),
     src: str | Path | None = None,
-    reward: Sequence[str] = ("bleu", "chrf"),
+    reward: str | Sequence[str] = ("bleu", "chrf"),
     source_language: str = "en",
     target_language: str = "en",
     resamples: int = RESAMPLES,
@@ -126,7 +131,7 @@ def score(
         ref: Files of references. An empty line in one of several means that there are no more for that segment;
             an empty line in all of them, or in the only one, is an empty reference.
         src: The source texts, for rewards that need them.
-        reward: Specs of the metrics.
+        reward: Specs of the metrics, or one text with commas between them.
         source_language: Of the source texts.
         target_language: Of hypotheses and references: tokenizers and default checkpoints follow it.
         resamples: B of the bootstrap.
@@ -134,17 +139,18 @@ def score(
 
     Raises:
         UsageError: If a file is missing, empty, not UTF-8 or of another length than the others, or a reward does
-            not exist, is no metric, or needs what is not given.
+            not exist, is no metric, or needs what is not given, or the number of resamples is not positive.
         SpeechbenchError: If a reward fails.
     """
     hyps, refs = _several(hyp), _several(ref)
     named = [*hyps, *refs, *([] if src is None else [src])]
     if sum(str(path) == STDIN for path in named) > 1:
         raise UsageError("standard input can be read once: give '-' for one file only")
-    for path in hyps:
-        if hyps.count(path) > 1:
-            raise UsageError(f"--hyp {path} is given twice: give each system once")
-    systems = {name_of(path): read_lines(path) for path in hyps}
+    names = [name_of(path) for path in hyps]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--hyp {name} is given twice: give each system once")
+    systems = {name: read_lines(path) for name, path in zip(names, hyps, strict=True)}
     references = [read_lines(path) for path in refs]
     sources = None if src is None else read_lines(src)
     texts = [*systems.values(), *references, *([] if sources is None else [sources])]
@@ -156,7 +162,7 @@ def score_texts(
     systems: Mapping[str, Sequence[str]],
     references: Sequence[Sequence[str]] = (),
     sources: Sequence[str] | None = None,
-    reward: Sequence[str] = ("bleu", "chrf"),
+    reward: str | Sequence[str] = ("bleu", "chrf"),
     source_language: str = "en",
     target_language: str = "en",
     resamples: int = RESAMPLES,
@@ -168,15 +174,17 @@ def score_texts(
         systems: For each system, by its name, the hypothesis of each segment.
         references: Lists of references, each with one for each segment.
         sources: The source text of each segment.
-        reward: Specs of the metrics.
+        reward: Specs of the metrics, or one text with commas between them.
         source_language: Of the source texts.
         target_language: Of hypotheses and references.
         resamples: B of the bootstrap.
         progress: Told of each metric.
     """
     names = list(systems)
-    if not names or not reward:
+    specs = split_outside_brackets(reward) if isinstance(reward, str) else list(reward)
+    if not names or not specs:
         raise UsageError(f"there is nothing to score: name {'a reward' if names else 'hypotheses'}")
+    check_resamples(resamples)  # before the work
     numbered = [(f"list {number} of references", lines) for number, lines in enumerate(references, 1)]
     check_aligned([*systems.items(), *numbered, *([] if sources is None else [("the source", sources)])])
     examples = [
@@ -191,9 +199,7 @@ def score_texts(
         )
         for row in range(len(systems[names[0]]))
     ]
-    loaded = _load(
-        reward, PlainFiles(examples, source_language, target_language), bool(references), sources is not None
-    )
+    loaded = _load(specs, PlainFiles(examples, source_language, target_language), bool(references), sources is not None)
     measured = []
     for done, metric in enumerate(loaded):
         if progress is not None:
@@ -253,21 +259,14 @@ def _compared(
     measured: Sequence[Measurement], names: Sequence[str], resamples: int, family: int
 ) -> tuple[MetricScores, ...]:
     """Corpus scores and intervals of all systems, and the tests against the first, on one draw of segments."""
-    keys = [(metric, system) for metric in range(len(measured)) for system in range(len(names))]
-    segments = {(metric, system): measured[metric].segments[system :: len(names)] for metric, system in keys}
-    statistics = [measured[metric].statistics[system :: len(names)] for metric, system in keys]
-    scores, draws = bootstrap(statistics, [measured[metric].aggregate for metric, _ in keys], resamples)
-    found = {
-        key: Measured((float(its_score),), float(its_score), its_draws)
-        for key, its_score, its_draws in zip(keys, scores, draws, strict=True)
-        if any(segment is not None for segment in segments[key])
-    }
-    pairs = {
-        (metric, system): Pair(names[0], mine, found[metric, 0], measured[metric].lower_is_better)
-        for (metric, system), mine in found.items()
-        if system > 0 and (metric, 0) in found
-    }
-    tests = tested(pairs, family)
+    systems = range(len(names))
+    segments = {(m, s): its.segments[s :: len(names)] for m, its in enumerate(measured) for s in systems}
+    rows = {}
+    for (m, s), its in segments.items():
+        applies = np.array([segment is not None for segment in its])
+        rows[m, s] = [System(measured[m].statistics[s :: len(names)], applies, measured[m].aggregate)]
+    pairs = {(m, s): Pair(names[0], (m, s), (m, 0), measured[m].lower_is_better) for m, s in rows if s > 0}
+    found, tests = measured_and_tested(rows, pairs, family, resamples)
 
     def one(metric: int, system: int) -> SystemScore:
         its = found.get((metric, system))
@@ -275,6 +274,7 @@ def _compared(
             system=names[system],
             score=None if its is None else its.score,
             interval=None if its is None else interval(its.draws),
+            applies=int(rows[metric, system][0].applies.sum()),
             segments=tuple(segments[metric, system]),
             test=tests.get((metric, system)),
         )
@@ -286,7 +286,7 @@ def _compared(
             scale=measurement.scale,
             lower_is_better=measurement.lower_is_better,
             signature=measurement.signature,
-            systems=tuple(one(metric, system) for system in range(len(names))),
+            systems=tuple(one(metric, system) for system in systems),
         )
         for metric, measurement in enumerate(measured)
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechbench.errors import UsageError
+from speechbench.tables import counted
 
 STDIN = "-"
 _SHOWN = 40  # characters of a line in an error
@@ -37,8 +38,9 @@ def read_lines(path: str | Path) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
+        read = error.object  # what stands after the mark: positions count from there
+        line = read.count(b"\n", 0, error.start) + 1
+        byte = read[error.start]
         raise UsageError(f"{name}, line {line}: the byte 0x{byte:02x} is no UTF-8: save the file as UTF-8") from None
     if not text:
         raise UsageError(f"{name} is empty: it should hold one segment per line")
@@ -66,6 +68,6 @@ def check_aligned(texts: Sequence[tuple[str, Sequence[str]]]) -> None:
             surplus = more[len(fewer)]
             shown = surplus if len(surplus) <= _SHOWN else surplus[: _SHOWN - 1] + "…"
             raise UsageError(
-                f"{short} has {len(fewer)} lines and {long} has {len(more)}, so line {len(fewer) + 1} of {long} "
-                f"({shown!r}) has no counterpart: give the same segments in the same order, one per line"
+                f"{short} has {counted(len(fewer), 'line')} and {long} has {len(more)}, so line {len(fewer) + 1} of "
+                f"{long} ({shown!r}) has no counterpart: give the same segments in the same order, one per line"
             )

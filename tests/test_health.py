@@ -58,6 +58,7 @@ def test_what_the_reference_repeats_is_no_fault() -> None:
     assert not is_repeated(long, (long,))
 
 
-def test_characters_stand_for_words_where_there_are_no_spaces() -> None:
-    assert is_repeated("我喜欢喜欢喜欢", (), "zh-CN")
+@pytest.mark.parametrize("language", ["zh-CN", "zho", "cmn", "yue", "jpn", "tha"])
+def test_characters_stand_for_words_where_there_are_no_spaces(language: str) -> None:
+    assert is_repeated("我喜欢喜欢喜欢", (), language)
     assert not is_repeated("我喜欢喜欢喜欢", (), "de")

@@ -187,6 +187,87 @@ def test_a_metric_that_applies_to_none_of_a_systems_segments_has_no_score(write:
     assert json.loads(call(*words, "--json").stdout)["metrics"][0]["systems"][1]["score"] is None
 
 
+def test_a_system_that_leaves_out_what_is_hard_is_not_better(write: Write, errors: str) -> None:
+    """Two systems are compared where the metric applies to both."""
+    whole = system(0.6)
+    wrong = [sum(map(str.__ne__, h.split(), r.split())) for h, r in zip(whole, REFERENCES, strict=True)]
+    picky = [text if errors < 2 else "" for text, errors in zip(whole, wrong, strict=True)]
+    paths, ref = [write("whole.txt", whole), write("picky.txt", picky)], write("r.txt", REFERENCES)
+    (metric,) = score(paths, ref, reward=[errors], resamples=500).metrics
+    first, second = metric.systems
+    kept = sum(map(bool, picky))
+    assert (first.applies, second.applies) == (120, kept) and 20 < kept < 100
+    assert first.score is not None and second.score is not None and second.score < first.score / 2
+    test = second.test
+    assert test is not None and (test.difference, test.p, test.examples) == (0.0, 1.0, kept)
+    words = ["--hyp", paths[0], "--hyp", paths[1], "--ref", ref, "--reward", f"{errors},bleu"]
+    said = " ".join(call(*words).stdout.split())
+    assert f"errors applies to 120 of 120 segments ({paths[0]}), to {kept} ({paths[1]}); two are compared" in said
+    assert "BLEU applies" not in said
+    alone = " ".join(call("--hyp", paths[1], "--ref", ref, "--reward", errors).stdout.split())
+    assert f"errors applies to {kept} of 120 segments below" in alone
+
+
+def test_a_resample_without_a_segment_that_counts_is_no_perfect_one(write: Write, errors: str) -> None:
+    """Of four segments the metric applies to one, which is all wrong: about a third of the resamples lack it."""
+    hyp, ref = write("h.txt", ["x", "", "", ""]), write("r.txt", ["a", "b", "c", "d"])
+    (metric,) = score(hyp, ref, reward=errors, resamples=200).metrics
+    assert (metric.systems[0].score, metric.systems[0].interval) == (100.0, (100.0, 100.0))
+
+
+def test_many_systems_are_readable_on_a_narrow_terminal(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"the_system_number_{number}_and_a_long_file_name.hyp.txt" for number in range(12)]
+    paths = [write(name, system(0.4 + number / 30, number)) for number, name in enumerate(names)]
+    ref = write("r.txt", REFERENCES)
+    words = [word for path in paths for word in ("--hyp", path)]
+    shown = call(*words, "--ref", ref, "--reward", "bleu,chrf(word_order=2)").stdout
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    tables, _ = shown.split("120 segments")
+    count = tables.count("BLEU ")
+    assert 1 < count < 12 and count == tables.count("chrF++ ") == tables.count("───\n")
+    found = score(paths, ref, reward=["bleu", "chrf(word_order=2)"])
+    lines = tables.splitlines()
+    for metric in found.metrics:
+        for its in metric.systems:
+            assert its.interval is not None
+            assert f"{its.score:.1f}" in tables and "–".join(f"{end:.1f}" for end in its.interval) in tables
+            if its.test is not None:
+                low, high = its.test.interval
+                ends = f"{low:.1f} to {high:.1f}" if low < 0 else f"{low:.1f}–{high:.1f}"
+                assert any(f"{its.test.difference:+.1f} ({ends})" in line for line in lines)
+
+
+def test_notes_name_both_languages_and_where_the_number_of_references_is(write: Write) -> None:
+    hyp, refs = write("h.txt", ["h"]), [write("r.txt", ["r"]), write("s.txt", ["s"])]
+    words = ["--hyp", hyp, "--source-language", "fr", "--target-language", "de"]
+    given = [word for ref in refs for word in ("--ref", ref)]
+    said = " ".join(call(*words, *given).stdout.split())
+    assert "1 segment, 2 references, source language fr, target language de" in said
+    assert "without their nrefs: the number of references is that above, 2" in said
+    assert "nrefs" not in call(*words, *given, "--reward", "binary").stdout
+
+
+def test_a_reward_may_be_one_text(write: Write) -> None:
+    hyp, ref = write("h.txt", system(0.7)), write("r.txt", REFERENCES)
+    found = score(hyp, ref, reward="chrf(word_order=2), bleu(case=false)", resamples=10)
+    assert [metric.metric for metric in found.metrics] == ["chrf(word_order=2)", "bleu(case=false)"]
+    with pytest.raises(UsageError, match="name a reward"):
+        score(hyp, ref, reward=" ,")
+
+
+@pytest.mark.parametrize("resamples", [0, -1])
+def test_a_number_of_resamples_that_is_none_is_refused(resamples: int) -> None:
+    with pytest.raises(UsageError, match=rf"resamples={resamples}: give a whole number"):
+        score_texts({"a": ["h"]}, [["r"]], resamples=resamples)
+
+
+def test_a_path_is_the_same_file_as_its_name(write: Write) -> None:
+    hyp = write("h.txt", ["h"])
+    with pytest.raises(UsageError, match=r"h\.txt is given twice"):
+        score([hyp, Path(hyp)], hyp)
+
+
 def test_rewards_see_what_is_given_and_nothing_else(tmp_path: Path, write: Write) -> None:
     (tmp_path / "mine.py").write_text(
         "def given(completions, references, source, language, id):\n"
@@ -231,7 +312,7 @@ def test_what_plain_files_cannot_measure_is_refused(write: Write) -> None:
 def test_files_that_do_not_fit_are_told(write: Write) -> None:
     hyp, ref = write("h.txt", ["h", "i"]), write("r.txt", ["r"])
     for words, said in (
-        (["--hyp", hyp, "--ref", ref], "r.txt has 1 lines and"),
+        (["--hyp", hyp, "--ref", ref], "r.txt has 1 line and"),
         (["--hyp", ref, "--ref", ref, "--src", hyp], "line 2 of"),
         (["--hyp", "-", "--ref", "-"], "standard input can be read once"),
         (["--hyp", hyp, "--hyp", hyp, "--ref", hyp], "is given twice"),
@@ -240,7 +321,7 @@ def test_files_that_do_not_fit_are_told(write: Write) -> None:
     ):
         result = call(*words)
         assert result.exit_code == 2 and said in result.stderr, words
-    with pytest.raises(UsageError, match=r"list 1 of references has 1 lines"):
+    with pytest.raises(UsageError, match=r"list 1 of references has 1 line and"):
         score_texts({"a": ["h", "i"]}, [["r"]])
     with pytest.raises(UsageError, match="name hypotheses"):
         score([], ref)
@@ -256,7 +337,7 @@ def test_the_command_prints_scores_intervals_and_signatures(write: Write) -> Non
         (its,) = metric.systems
         assert its.interval is not None and metric.signature["metric"] in shown
         assert f"{its.score:.1f}" in shown and "–".join(f"{end:.1f}" for end in its.interval) in shown
-    assert "standard input" in shown and "120 segments, 1 reference, target language en" in shown
+    assert "standard input" in shown and "120 segments, 1 reference, source language en, target language en" in shown
     assert "Holm" not in shown
 
 

@@ -51,6 +51,7 @@ def test_what_was_written_is_read(lines: list[str], end: str, has_mark: bool) ->
     [
         (b"", r"file\.txt is empty"),
         (b"\xef\xbb\xbf", r"file\.txt is empty"),
+        (b"\xef\xbb\xbfab\ncd\n\xffx", r"file\.txt, line 3: the byte 0xff is no UTF-8"),
         (b"fine\nfine\nM\xfcnchen\n", r"file\.txt, line 3: the byte 0xfc is no UTF-8: save the file as UTF-8"),
         ("eins\n".encode("utf-16"), r"file\.txt, line 1: the byte 0x.. is no UTF-8"),
     ],

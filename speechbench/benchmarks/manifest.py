@@ -13,7 +13,7 @@ from typing import Any
 
 from speechbench.benchmarks import templates
 from speechbench.benchmarks.audio import MEND, Audio
-from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SPLITS, Benchmark, Example, check_split
+from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SEVERAL_LANGUAGES, SPLITS, Benchmark, Example, check_split
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.grammar import split_outside_brackets
 from speechbench.registry import register_benchmark
@@ -21,7 +21,6 @@ from speechbench.registry import register_benchmark
 _TASKS = ("translation", "question-answering", "other")
 _TEXT_FIELDS = ("audio", "instruction", "source", "source_language", "target_language", "speaker", "split", "id")
 _REFERENCE_FIELDS = ("references", "reference")
-_SEVERAL_LANGUAGES = "mul"  # ISO 639-2's code
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Manifest(Benchmark):
 
     def _common_language(self, which: str) -> str:
         languages = Counter(getattr(example, which) for lines in self._examples.values() for _, example in lines)
-        return str(next(iter(languages))) if len(languages) == 1 else _SEVERAL_LANGUAGES
+        return str(next(iter(languages))) if len(languages) == 1 else SEVERAL_LANGUAGES
 
 
 def _default_instruction(source_language: str, target_language: str) -> str:

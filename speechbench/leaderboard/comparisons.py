@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.baselines import BASELINES, counterpart
-from speechbench.leaderboard.statistics import Array, bootstrap, holm, interval, paired_p
+from speechbench.leaderboard.statistics import Array, Mask, bootstrap, holm, interval, paired_p
 from speechbench.leaderboard.store import Group
 from speechbench.runs import Run
 
 ALPHA = 0.05
 
 Key = TypeVar("Key", bound=Hashable)
+Place = TypeVar("Place", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row's score against another row's on the same examples.
+    """A row's score against another row's on the same examples: those to which the metric applies for both.
 
     Attributes:
         against: Label of the other row.
@@ -29,6 +30,7 @@ class Comparison:
         interval: 95% paired bootstrap interval of the difference over examples.
         p: Two-sided, of the paired bootstrap.
         p_holm: Corrected over the family of tests.
+        examples: How many both have a score for. Where one has more, the difference is not that of their scores.
         lower_is_better: Whether the metric counts errors.
     """
 
@@ -37,6 +39,7 @@ class Comparison:
     interval: tuple[float, float]
     p: float
     p_holm: float
+    examples: int
     lower_is_better: bool = False
 
     @property
@@ -45,6 +48,21 @@ class Comparison:
         if self.p_holm >= ALPHA:
             return 0
         return int(np.sign(-self.difference if self.lower_is_better else self.difference))
+
+
+@dataclass(frozen=True)
+class System:
+    """One model's outputs in one metric.
+
+    Attributes:
+        statistics: Shape [example, statistic].
+        applies: To which examples the metric applies, shape [example].
+        aggregate: Name in `AGGREGATES`.
+    """
+
+    statistics: Array
+    applies: Mask
+    aggregate: str
 
 
 @dataclass(frozen=True)
@@ -63,19 +81,19 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two scores to be tested against each other.
+class Pair(Generic[Place]):
+    """Two rows to be tested against each other.
 
     Attributes:
         against: Label of the other row.
-        mine: The row's scores.
-        theirs: The other row's.
+        mine: Where the row is found.
+        theirs: Where the other row is.
         lower_is_better: Whether the metric counts errors.
     """
 
     against: str
-    mine: Measured
-    theirs: Measured
+    mine: Place
+    theirs: Place
     lower_is_better: bool
 
 
@@ -88,12 +106,14 @@ class Comparisons:
         measured: By place of the row in the group, and metric; without what is unfinished or does not apply.
         tests: By place of the row, metric, and one of `BASELINES`.
         family: How many tests are planned, those of unfinished runs included.
+        applies: By place of the row, and metric: to how many examples it applies, for each finished run.
     """
 
     examples: int
     measured: Mapping[tuple[int, str], Measured]
     tests: Mapping[tuple[int, str, str], Comparison]
     family: int
+    applies: Mapping[tuple[int, str], tuple[int, ...]]
 
 
 def compare(group: Group, resamples: int) -> Comparisons:
@@ -107,39 +127,94 @@ def compare(group: Group, resamples: int) -> Comparisons:
         SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
     """
     ids = _shared_ids(group)
-    measured = _measure(group, ids, resamples)
-    planned = [
-        (place, metric, baseline, other)
+    rows = _systems(group, ids)
+    planned = {
+        (place, metric.name, baseline): Pair(
+            group.rows[other].label, (place, metric.name), (other, metric.name), metric.lower_is_better
+        )
         for place, row in enumerate(group.rows)
         for baseline in BASELINES
         if (other := counterpart(row, group.rows, baseline)) is not None
         for metric in group.metrics
-    ]
-    pairs = {}
-    for place, metric, baseline, other in planned:
-        mine, theirs = measured.get((place, metric.name)), measured.get((other, metric.name))
-        if mine is not None and theirs is not None:
-            pair = Pair(group.rows[other].label, mine, theirs, metric.lower_is_better)
-            pairs[place, metric.name, baseline] = pair
-    return Comparisons(len(ids), measured, tested(pairs, len(planned)), len(planned))
+    }
+    measured, tests = measured_and_tested(rows, planned, len(planned), resamples)
+    applies = {key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()}
+    return Comparisons(len(ids), measured, tests, len(planned), applies)
 
 
-def tested(pairs: Mapping[Key, Pair], family: int) -> dict[Key, Comparison]:
-    """The paired bootstrap of all pairs.
+def measured_and_tested(
+    rows: Mapping[Place, Sequence[System]], pairs: Mapping[Key, Pair[Place]], family: int, resamples: int
+) -> tuple[dict[Place, Measured], dict[Key, Comparison]]:
+    """Scores of all rows, and the paired bootstrap of all pairs, on one draw of examples.
+
+    A pair is tested on the examples to which the metric applies for both, whatever the seed: whoever leaves out
+    what is hard gains nothing.
 
     Args:
-        pairs: Whose resamples are of the same examples.
+        rows: The systems of each, one for each seed; all of the same examples in the same order.
+        pairs: What is tested.
         family: How many tests were planned, at least these: Holm's correction is over all.
+        resamples: B.
+
+    Returns:
+        By place, without the rows of which a system has no score; and by the pairs' keys, without those that
+        have no example in common.
     """
-    raw = []
-    for pair in pairs.values():
-        difference, draws = pair.mine.score - pair.theirs.score, pair.mine.draws - pair.theirs.draws
-        raw.append((difference, interval(draws), paired_p(difference, draws)))
-    corrected = holm([p for *_, p in raw], family)
-    return {
-        key: Comparison(pair.against, *figures, p_holm, pair.lower_is_better)
-        for (key, pair), figures, p_holm in zip(pairs.items(), raw, corrected, strict=True)
+    views: dict[tuple[Place, bytes], list[System]] = {(place, b""): list(its) for place, its in rows.items()}
+    found: dict[Key, tuple[tuple[Place, bytes], tuple[Place, bytes], int]] = {}
+    for key, pair in pairs.items():
+        if pair.mine in rows and pair.theirs in rows:
+            both = [*rows[pair.mine], *rows[pair.theirs]]
+            common = np.logical_and.reduce([system.applies for system in both])
+            mine, theirs = (_view(place, common, rows, views) for place in (pair.mine, pair.theirs))
+            found[key] = mine, theirs, int(common.sum())
+    measured = _measured(views, resamples)
+    raw = {}
+    for key, (mine, theirs, examples) in found.items():
+        if mine in measured and theirs in measured:
+            difference = measured[mine].score - measured[theirs].score
+            draws = measured[mine].draws - measured[theirs].draws
+            ends = interval(draws)
+            if ends is not None:
+                raw[key] = difference, ends, paired_p(difference, draws), examples
+    corrected = holm([p for _, _, p, _ in raw.values()], family)
+    tests = {
+        key: Comparison(pairs[key].against, difference, ends, p, p_holm, examples, pairs[key].lower_is_better)
+        for (key, (difference, ends, p, examples)), p_holm in zip(raw.items(), corrected, strict=True)
     }
+    return {place: its for (place, view), its in measured.items() if not view}, tests
+
+
+def _view(
+    place: Place,
+    common: Mask,
+    rows: Mapping[Place, Sequence[System]],
+    views: dict[tuple[Place, bytes], list[System]],
+) -> tuple[Place, bytes]:
+    """The key of a row on some examples only, which is made where there is none yet."""
+    if all(np.array_equal(system.applies, common) for system in rows[place]):
+        return place, b""
+    key = place, common.tobytes()
+    views[key] = [replace(system, applies=common) for system in rows[place]]
+    return key
+
+
+def _measured(rows: Mapping[Key, Sequence[System]], resamples: int) -> dict[Key, Measured]:
+    """Scores on one draw of examples, averaged over the seeds of each row."""
+    systems = [system for its in rows.values() for system in its]
+    scores, draws = bootstrap(
+        [system.statistics for system in systems],
+        [system.aggregate for system in systems],
+        resamples,
+        applies=[system.applies for system in systems],
+    )
+    found, end = {}, 0
+    for key, its in rows.items():
+        start, end = end, end + len(its)
+        if not np.isnan(scores[start:end]).any():
+            own = scores[start:end]
+            found[key] = Measured(tuple(own.tolist()), float(own.mean()), draws[start:end].mean(axis=0))
+    return found
 
 
 def _shared_ids(group: Group) -> tuple[str, ...]:
@@ -158,25 +233,19 @@ def _shared_ids(group: Group) -> tuple[str, ...]:
     return tuple(sorted(first))
 
 
-def _measure(group: Group, ids: Sequence[str], resamples: int) -> dict[tuple[int, str], Measured]:
-    """Scores of all finished runs on one draw of examples, averaged over the seeds of each row."""
+def _systems(group: Group, ids: Sequence[str]) -> dict[tuple[int, str], list[System]]:
+    """All finished runs in all metrics, by place of the row and metric."""
     orders = {run.folder: _order(run, ids) for row in group.rows for run in row.finished}
-    systems: dict[tuple[int, str], list[int]] = {}
-    statistics: list[Array] = []
-    aggregates: list[str] = []
+    systems: dict[tuple[int, str], list[System]] = {}
     for place, row in enumerate(group.rows):
         for metric in group.metrics:
             if all(metric in run.info.metrics for run in row.finished):
                 for run in row.finished:
-                    systems.setdefault((place, metric.name), []).append(len(statistics))
-                    statistics.append(run.samples.statistics[metric.name][orders[run.folder]])
-                    aggregates.append(metric.aggregate)
-    scores, draws = bootstrap(statistics, aggregates, resamples)
-    return {
-        key: Measured(tuple(scores[at].tolist()), float(scores[at].mean()), draws[at].mean(axis=0))
-        for key, at in systems.items()
-        if not np.isnan(scores[at]).any()
-    }
+                    order, samples = orders[run.folder], run.samples
+                    applies = ~np.isnan(samples.scores[metric.name][order])
+                    system = System(samples.statistics[metric.name][order], applies, metric.aggregate)
+                    systems.setdefault((place, metric.name), []).append(system)
+    return systems
 
 
 def _order(run: Run, ids: Sequence[str]) -> list[int]:

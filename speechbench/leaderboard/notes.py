@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from speechbench.leaderboard.comparisons import ALPHA, Comparisons
 from speechbench.leaderboard.store import Group
+from speechbench.tables import counted
 
 LOWER = "↓ lower is better"
 ONE_SEED = "one seed: ranks checkpoints, not rewards"
@@ -39,9 +40,36 @@ def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[st
     yield from _unbeaten_controls(group, comparisons)
     yield from _tests(group, comparisons, resamples)
     for metric in group.metrics:
+        counts = [
+            (group.rows[place].label, its) for (place, name), its in comparisons.applies.items() if name == metric.name
+        ]
+        yield from applicability(metric.display, counts, comparisons.examples, "test example")
+    for metric in group.metrics:
         signature = signature_text(metric.signature)
         if signature:
             yield f"{metric.display}: {signature}"
+
+
+def applicability(metric: str, counts: Sequence[tuple[str, Sequence[int]]], of: int, thing: str) -> Iterator[str]:
+    """Yields the note on a metric that does not apply to everything.
+
+    Args:
+        metric: What it is called.
+        counts: The label of each system, and to how many things the metric applies there, for each seed.
+        of: How many there are.
+        thing: What they are called, "segment".
+    """
+    labels: dict[str, list[str]] = {}  # by how many
+    for label, its in counts:
+        labels.setdefault(f"{min(its)}" if len(set(its)) == 1 else f"{min(its)} to {max(its)}", []).append(label)
+    if not labels.keys() - {f"{of}"}:
+        return
+    first, *others = labels
+    note = f"{metric} applies to {first} of {counted(of, thing)}"
+    if others:
+        note += f" ({_listed(labels[first])})"
+        note += "".join(f", to {count} ({_listed(labels[count])})" for count in others)
+    yield f"{note}; two are compared where it applies to both" if len(counts) > 1 else note
 
 
 def _warnings(group: Group) -> Iterator[str]:
@@ -78,10 +106,11 @@ def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[s
     if comparisons.family:
         marks += (
             f"; ▲ better, ▼ worse than base; † better, ‡ worse than sft (p < {ALPHA} after Holm over "
-            f"{comparisons.family} planned tests)"
+            f"{counted(comparisons.family, 'planned test')})"
         )
     yield marks
-    method = f"{comparisons.examples} test examples; 95% intervals over examples from {resamples} bootstrap resamples"
+    method = f"{counted(comparisons.examples, 'test example')}; 95% intervals over examples from "
+    method += counted(resamples, "bootstrap resample")
     if comparisons.family:
         corrected = min(1.0, comparisons.family * smallest)
         method += f", paired for p; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from speechbench.leaderboard.comparisons import Comparison
 from speechbench.leaderboard.differences import HEADING, differences, interval_text, p_text
 from speechbench.leaderboard.table import Board, BoardRow, Cell, Column
+from speechbench.tables import NOTHING, counted, fits, packed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 JSON_SCHEMA = 1
 MARKS = {("base", 1): "▲", ("base", -1): "▼", ("sft", 1): "†", ("sft", -1): "‡"}
 MARK_STYLES = {"▲": "green", "▼": "red"}
-NOTHING = "\N{EN DASH}"
 
 
 def to_terminal(board: Board, console: Console) -> None:
@@ -98,33 +99,18 @@ def _test(comparison: Comparison | None, column: Column) -> str:
 
 
 def _title(board: Board) -> str:
-    return f"{board.benchmark} · {board.ablation} · {board.examples} test examples"
+    return f"{board.benchmark} · {board.ablation} · {counted(board.examples, 'test example')}"
 
 
 def _pack(board: Board, console: Console) -> list[list[int]]:
     """Places of the columns of each table: one table if it fits, else metrics first and the rest below."""
     places = list(range(len(board.columns)))
-    if _fits(board, places, console):
+    table_of = partial(_table, board)
+    if fits(table_of(places), console):
         return [places]
     metrics = [place for place in places if board.columns[place].kind == "metric"]
     others = [place for place in places if board.columns[place].kind != "metric"]
-    tables: list[list[int]] = []
-    for part in (metrics, others):
-        table: list[int] = []
-        for place in part:
-            if table and not _fits(board, [*table, place], console):
-                tables.append(table)
-                table = []
-            table.append(place)
-        tables += [table] if table else []
-    return tables
-
-
-def _fits(board: Board, places: Sequence[int], console: Console) -> bool:
-    from rich.measure import Measurement
-
-    wide = console.options.update_width(10_000)
-    return Measurement.get(console, wide, _table(board, places)).maximum <= console.width
+    return [table for part in (metrics, others) for table in packed(part, table_of, console)]
 
 
 def _table(board: Board, places: Sequence[int]) -> Table:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from speechbench.errors import UsageError
 from speechbench.rewards.aggregate import AGGREGATES
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 RESAMPLES = 10_000
 SEED = 250916990
@@ -66,8 +68,22 @@ def resample_counts(examples: int, resamples: int = RESAMPLES, seed: int = SEED)
         yield counts[:rows]
 
 
+def check_resamples(resamples: int) -> None:
+    """Refuses a number of resamples that is none.
+
+    Raises:
+        UsageError: If it is no whole number, or not positive.
+    """
+    if not isinstance(resamples, int) or resamples < 1:
+        raise UsageError(f"resamples={resamples!r}: give a whole number of at least 1, as in resamples={RESAMPLES}")
+
+
 def bootstrap(
-    statistics: Sequence[Array], aggregates: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED
+    statistics: Sequence[Array],
+    aggregates: Sequence[str],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    applies: Sequence[Mask | None] | None = None,
 ) -> tuple[Array, Array]:
     """Corpus scores of systems on the whole test set and on resamples of it, the same resamples for all.
 
@@ -77,11 +93,23 @@ def bootstrap(
         aggregates: Per system the name in `AGGREGATES`.
         resamples: B.
         seed: Of the draw.
+        applies: Per system to which examples its metric applies, shape [example]; the others count for nothing.
+            `None` for all. Statistics cannot tell: an empty hypothesis with an empty reference is all zeros too,
+            and right.
 
     Returns:
         Scores, shape [system], and scores of resamples, shape [system, resample]; NaN where a metric applies
         to none of the examples drawn.
+
+    Raises:
+        UsageError: If the number of resamples is not positive.
     """
+    check_resamples(resamples)
+    partial = {s: mask for s, mask in enumerate(applies or ()) if mask is not None and not mask.all()}
+    statistics = [np.where(partial[s][:, None], its, 0.0) if s in partial else its for s, its in enumerate(statistics)]
+    masks = {mask.tobytes(): mask for mask in partial.values()}  # each once
+    applicable = np.stack([*masks.values()], axis=1).astype(np.float64) if masks else None
+    undrawn = np.empty((resamples, len(masks)), dtype=np.bool_)
     scores, draws = np.empty(len(statistics)), np.empty((len(statistics), resamples))
     kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and number of statistics to the systems that share them
     for system, (name, its) in enumerate(zip(aggregates, statistics, strict=True)):
@@ -100,14 +128,28 @@ def bootstrap(
         for counts in resample_counts(len(statistics[0]), resamples, seed) if statistics else ():
             for kind, systems in kinds.items():
                 draws[systems, done : done + len(counts)] = aggregated(kind, counts @ columns[kind])
+            if applicable is not None:
+                undrawn[done : done + len(counts)] = counts @ applicable == 0
             done += len(counts)
+    places = {key: place for place, key in enumerate(masks)}
+    for system, mask in partial.items():
+        draws[system, undrawn[:, places[mask.tobytes()]]] = np.nan
+        if not mask.any():
+            scores[system] = np.nan
     return scores, draws
 
 
-def interval(draws: Array) -> tuple[float, float]:
-    """95% percentile interval of a score's or a difference's resamples, shape [resample]."""
+def interval(draws: Array) -> tuple[float, float] | None:
+    """95% percentile interval of a score's or a difference's resamples, shape [resample].
+
+    Returns:
+        Both ends; `None` where no resample has a score.
+    """
     outside = 50 * (1 - CONFIDENCE)
-    percentile = np.nanpercentile if np.isnan(draws).any() else np.percentile  # the plain one is ten times as fast
+    missing = np.isnan(draws)
+    if missing.all():
+        return None
+    percentile = np.nanpercentile if missing.any() else np.percentile  # the plain one is ten times as fast
     low, high = percentile(draws, (outside, 100 - outside))
     return float(low), float(high)
 

@@ -13,6 +13,7 @@ from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, inter
 from speechbench.leaderboard.store import Group, Row, groups
 from speechbench.runs import MetricInfo, Run
 from speechbench.specs import Spec, as_spec
+from speechbench.tables import decimals_of
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def leaderboard(
 
     Raises:
         SpeechbenchError: If there are no runs, one cannot be read, or two of a board do not compare.
+        UsageError: If the number of resamples is not positive.
     """
     return [board(group, resamples) for group in groups(folder, only)]
 
@@ -196,11 +198,6 @@ def _metric_column(metric: MetricInfo) -> Column:
 def heading(title: str, lower_is_better: bool) -> str:
     """What stands over a metric's scores."""
     return f"{title} ↓" if lower_is_better else title
-
-
-def decimals_of(scale: float) -> int:
-    """How many decimals of a metric's scores are worth showing, by its field's scale over unit scale."""
-    return 1 if abs(scale) >= 10 else 3
 
 
 def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:

@@ -8,14 +8,16 @@ from typing import Any
 
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.loading import load_benchmark
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError
+from speechbench.grammar import split_outside_brackets
 from speechbench.libraries import set_up
 from speechbench.progress import Progress
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.control_rows import GOLD, NEAR_MISS, control_rows
 from speechbench.rewards.findings import findings
 from speechbench.rewards.loading import load_reward
-from speechbench.rewards.measure import check_metric, prepare, scores_of
+from speechbench.rewards.measure import check_metric, prepare, require_some, scores_of
+from speechbench.tables import figure
 
 ALSO = ("bleu", "chrf", "rougeL", "ter")
 """Audited beside the benchmark's metrics where no reward is named: an overlap reward of each kind, all built in."""
@@ -34,7 +36,7 @@ class Cell:
         mean: Of the scores, on the field's scale; `None` where the row has none.
         examples: How many have a score.
         over_near_miss: By how much its mean is higher than the near-miss's, over the examples that have both, on
-            the field's scale; 0 for the same up to rounding; `None` where there is no such example, for gold, and
+            the field's scale; 0 where it shows as 0; `None` where there is no such example, for gold, and
             for the near-miss.
         share_over_near_miss: On which share of these examples it scores higher.
         over_gold: As `over_near_miss`, against gold.
@@ -108,7 +110,7 @@ class Audit:
 
 
 def audit(
-    rewards: Sequence[str] = (),
+    rewards: str | Sequence[str] = (),
     benchmark: str = "covost2-mini",
     split: str = "test",
     limit: int | None = 100,
@@ -119,7 +121,8 @@ def audit(
     A row is held against the near-miss, and against gold, over the examples where both have a score.
 
     Args:
-        rewards: Specs. If there are none, the benchmark's metrics and `ALSO`, without what cannot be used here.
+        rewards: Specs, or one text with commas between them. If there are none, the benchmark's metrics and `ALSO`,
+            without what cannot be used here.
         benchmark: Spec.
         split: "train", "validation" or "test".
         limit: At most so many examples; `None` for all.
@@ -128,12 +131,13 @@ def audit(
     Raises:
         UsageError: If something named is wrong, or a reward scores more than texts and examples.
         MissingError: If something that a named reward needs is not installed or not on this machine.
-        SpeechbenchError: If there is no example, or a reward fails on one.
+        SpeechbenchError: If there is no example, or a reward fails on one, or a named one applies to none.
     """
     set_up()
     progress = progress or Progress()
     loaded = load_benchmark(benchmark)
-    scorers, left_out = _load(rewards, loaded)
+    specs = split_outside_brackets(rewards) if isinstance(rewards, str) else list(rewards)
+    scorers, left_out = _load(specs, loaded)
     loaded.prepare(progress.advance)
     examples = loaded.load(split, limit)
     loaded.refuse_problems()
@@ -143,7 +147,15 @@ def audit(
     audited = []
     for number, scorer in enumerate(scorers, 1):
         progress.start(scorer.display, number, len(scorers))
-        audited.append(_audited(scorer, examples, _scores(scorer, examples, rows, progress)))
+        scores = _scores(scorer, examples, rows, progress)
+        try:
+            _require_some(scorer, examples, rows, scores)
+        except SpeechbenchError as error:
+            if specs:
+                raise
+            left_out.append(_left_out(str(scorer.spec), error))
+        else:
+            audited.append(_audited(scorer, examples, scores))
     found = Audit(loaded.name, split, len(examples), rows, tuple(audited), tuple(left_out))
     return replace(found, findings=(*findings(found), *left_out))
 
@@ -155,23 +167,14 @@ def _load(specs: Sequence[str], benchmark: Benchmark) -> tuple[list[Reward], lis
     for spec in dict.fromkeys(specs or (*benchmark.metrics, *ALSO)):
         try:
             reward = load_reward(spec, benchmark, scorers)
-            _check(reward)
+            check_metric(reward)
         except SpeechbenchError as error:
             if specs:
                 raise
-            left_out.append(f"{spec} is left out: {error}")
+            left_out.append(_left_out(spec, error))
         else:
             scorers[str(reward.spec)] = reward
     return list(scorers.values()), left_out
-
-
-def _check(reward: Reward) -> None:
-    if "logprobs" in reward.needs:
-        raise UsageError(
-            f"reward {reward.spec} cannot be audited: it needs the log-probabilities of the model that wrote a "
-            "hypothesis, and no model wrote the control rows; leave it out"
-        )
-    check_metric(reward)
 
 
 def _scores(
@@ -190,6 +193,19 @@ def _scores(
             scores[name][at] = score
         progress.advance("examples", end, len(examples))
     return scores
+
+
+def _require_some(
+    reward: Reward, examples: Sequence[Example], rows: Mapping[str, Sequence[str | None]], scores: Mapping[str, Scores]
+) -> None:
+    """Refuses a reward that applies to no row of any example."""
+    shown = [(text, at) for at in range(len(examples)) for row in rows.values() if (text := row[at]) is not None]
+    batch = Batch.of([text for text, _ in shown], [examples[at] for _, at in shown])
+    require_some([score for row in scores.values() for score in row], reward, batch)
+
+
+def _left_out(spec: str, error: SpeechbenchError) -> str:
+    return f"{spec} is left out: {error}"
 
 
 def _audited(reward: Reward, examples: Sequence[Example], scores: Mapping[str, Scores]) -> AuditedReward:
@@ -222,9 +238,9 @@ def _cell(name: str, row: Scores, scores: Mapping[str, Scores], scale: float) ->
     return Cell(
         mean=_mean(own, scale),
         examples=len(own),
-        over_near_miss=_mean(of_near_miss, scale),
+        over_near_miss=_over(of_near_miss, scale),
         share_over_near_miss=_mean([float(d > _SAME) for d in of_near_miss], 1.0),
-        over_gold=_mean(of_gold, scale),
+        over_gold=_over(of_gold, scale),
         examples_over_gold=sum(difference > _SAME for difference in of_gold),
     )
 
@@ -234,7 +250,11 @@ def _differences(row: Scores, other: Scores) -> list[float]:
     return [a - b for a, b in zip(row, other, strict=False) if a is not None and b is not None]
 
 
+def _over(differences: Sequence[float], scale: float) -> float | None:
+    """Their mean on the field's scale; what shows as 0 is 0, so that no mark stands where no difference is seen."""
+    mean = _mean(differences, scale)
+    return None if mean is None else 0.0 if float(figure(mean, scale)) == 0 else mean
+
+
 def _mean(values: Sequence[float], scale: float) -> float | None:
-    """On the field's scale; what is 0 up to rounding is 0."""
-    mean = sum(values) / len(values) if values else None
-    return None if mean is None else 0.0 if abs(mean) <= _SAME else mean * scale
+    return sum(values) / len(values) * scale if values else None

@@ -179,5 +179,5 @@ def no_logprobs(reward: str) -> UsageError:
     """What to raise where a reward needs the batch's log-probabilities and there are none."""
     return UsageError(
         f"reward {reward} needs the log-probabilities of the model that wrote the hypotheses, which are at hand only "
-        "in training: name it with --rewards to train on it, and choose another metric"
+        "in training: train on it with `speechbench ablate --rewards`, and choose another metric"
     )

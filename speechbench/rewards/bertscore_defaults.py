@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechbench.errors import UsageError
-from speechbench.rewards.texts import primary
+from speechbench.languages import primary
 
 
 @dataclass(frozen=True)
@@ -100,19 +100,14 @@ KNOWN: Mapping[str, Known] = {
     "allenai/scibert_scivocab_uncased": Known("allenai/scibert_scivocab_uncased", 8),
 }
 
-# What multilingual BERT (cased) was trained on, by the two letters of ISO 639-1, with the three of ISO 639-3 where
-# both exist: https://github.com/google-research/bert/blob/master/multilingual.md (104 languages; Chinese stands there
-# in both scripts). bert-score takes multilingual BERT for any language at all.
+# What multilingual BERT (cased) was trained on: https://github.com/google-research/bert/blob/master/multilingual.md
+# (104 languages; Chinese stands there in both scripts). bert-score takes multilingual BERT for any language at all.
 _LANGUAGES = """
-af/afr sq/sqi ar/ara an/arg hy/hye ast az/aze ba/bak eu/eus bar be/bel bn/ben bpy bs/bos br/bre bg/bul my/mya ca/cat
-ceb ce/che zh/zho cv/chv hr/hrv cs/ces da/dan nl/nld en/eng et/est fi/fin fr/fra gl/glg ka/kat de/deu el/ell gu/guj
-ht/hat he/heb hi/hin hu/hun is/isl io/ido id/ind ga/gle it/ita ja/jpn jv/jav kn/kan kk/kaz ky/kir ko/kor la/lat lv/lav
-lt/lit lmo nds lb/ltz mk/mkd mg/mlg ms/msa ml/mal mr/mar min ne/nep new nb/nob nn/nno oc/oci fa/fas pms pl/pol pt/por
-pa/pan ro/ron ru/rus sco sr/srp sh/hbs scn sk/slk sl/slv azb es/spa su/sun sw/swa sv/swe tl/tgl tg/tgk ta/tam tt/tat
-te/tel tr/tur uk/ukr ur/urd uz/uzb vi/vie vo/vol war cy/cym fy/fry pnb yo/yor th/tha mn/mon
+af sq ar an hy ast az ba eu bar be bn bpy bs br bg my ca ceb ce zh cv hr cs da nl en et fi fr gl ka de el gu ht he hi
+hu is io id ga it ja jv kn kk ky ko la lv lt lmo nds lb mk mg ms ml mr min ne new nb nn oc fa pms pl pt pa ro ru sco sr
+sh scn sk sl azb es su sw sv tl tg ta tt te tr uk ur uz vi vo war cy fy pnb yo th mn
 """
-_SHORT = {code: pair.partition("/")[0] for pair in _LANGUAGES.split() for code in pair.split("/")} | {"no": "nb"}
-LANGUAGES = frozenset(_SHORT.values())
+LANGUAGES = frozenset(_LANGUAGES.split())
 """The languages that have a default encoder, each by its shortest code."""
 
 
@@ -156,4 +151,5 @@ def baseline_of(model: str, layer: int, language: str) -> float | None:
 
 
 def _short(language: str) -> str:
-    return _SHORT.get(primary(language), primary(language))
+    code = primary(language)
+    return "nb" if code == "no" else code

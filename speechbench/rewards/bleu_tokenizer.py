@@ -8,18 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from speechbench.errors import MissingError
-from speechbench.rewards.scripts import CHINESE, JAPANESE, is_unspaced
-from speechbench.rewards.texts import primary
+from speechbench.languages import CHINESE, is_unspaced, primary
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
-BY_LANGUAGE = {
-    **dict.fromkeys(sorted(CHINESE), "zh"),
-    **dict.fromkeys(sorted(JAPANESE), "ja-mecab"),
-    **dict.fromkeys(("ko", "kor"), "ko-mecab"),
-}
+BY_LANGUAGE = {**dict.fromkeys(sorted(CHINESE), "zh"), "ja": "ja-mecab", "ko": "ko-mecab"}
 """Where sacrebleu has one for the language; of the others those written without spaces have `UNSPACED`."""
 UNSPACED, OTHER = "char", "13a"
 

@@ -12,10 +12,9 @@ from typing import TypeVar
 
 from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Benchmark, Example
-from speechbench.health import UNSPACED_LANGUAGES
+from speechbench.languages import is_unspaced, primary
 from speechbench.rewards.exact import normalized
 from speechbench.rewards.shuffled import partners
-from speechbench.rewards.texts import primary
 from speechbench.seeds import derive
 
 T = TypeVar("T")
@@ -38,25 +37,19 @@ ROWS: Mapping[str, str] = {
 
 _REPEATS = 10
 
-# Language, by its two- and three-letter codes, to a sentence that has nothing to do with any benchmark.
-_SENTENCES: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"de", "deu", "ger"}), "Weil der letzte Bus schon weg war, gingen wir im Regen zu Fuß nach Hause."),
-    (frozenset({"en", "eng"}), "Because the last bus had already left, we walked home in the rain."),
-    (frozenset({"es", "spa"}), "Como el último autobús ya se había ido, volvimos a casa a pie bajo la lluvia."),
-    (
-        frozenset({"fr", "fra", "fre"}),
-        "Le dernier bus était déjà parti, nous sommes donc rentrés à pied.",
-    ),
-    (
-        frozenset({"it", "ita"}),
-        "L'ultimo autobus era già partito, così siamo tornati a casa a piedi.",
-    ),
-    (frozenset({"nl", "nld", "dut"}), "Omdat de laatste bus al weg was, liepen we door de regen naar huis."),
-    (frozenset({"pt", "por"}), "Como o último ônibus já tinha partido, voltamos para casa a pé debaixo de chuva."),
-    (frozenset({"ru", "rus"}), "Последний автобус уже ушёл, поэтому мы пошли домой пешком под дождём."),
-    (frozenset({"sv", "swe"}), "Eftersom den sista bussen redan hade gått promenerade vi hem i regnet."),
-    (frozenset({"tr", "tur"}), "Son otobüs çoktan gittiği için yağmurda eve yürüyerek döndük."),
-)
+# By `primary` language a sentence that has nothing to do with any benchmark.
+_SENTENCES: Mapping[str, str] = {
+    "de": "Weil der letzte Bus schon weg war, gingen wir im Regen zu Fuß nach Hause.",
+    "en": "Because the last bus had already left, we walked home in the rain.",
+    "es": "Como el último autobús ya se había ido, volvimos a casa a pie bajo la lluvia.",
+    "fr": "Le dernier bus était déjà parti, nous sommes donc rentrés à pied.",
+    "it": "L'ultimo autobus era già partito, così siamo tornati a casa a piedi.",
+    "nl": "Omdat de laatste bus al weg was, liepen we door de regen naar huis.",
+    "pt": "Como o último ônibus já tinha partido, voltamos para casa a pé debaixo de chuva.",
+    "ru": "Последний автобус уже ушёл, поэтому мы пошли домой пешком под дождём.",
+    "sv": "Eftersom den sista bussen redan hade gått promenerade vi hem i regnet.",
+    "tr": "Son otobüs çoktan gittiği için yağmurda eve yürüyerek döndük.",
+}
 
 
 def control_rows(examples: Sequence[Example], benchmark: Benchmark) -> dict[str, list[str | None]]:
@@ -119,7 +112,7 @@ def _question(example: Example) -> str:
 
 def _other_language(example: Example) -> str:
     known = {primary(example.source_language), primary(example.target_language)}
-    sentences = [sentence for codes, sentence in _SENTENCES if codes.isdisjoint(known)]
+    sentences = [sentence for language, sentence in _SENTENCES.items() if language not in known]
     return sentences[derive("other language", example.id) % len(sentences)]
 
 
@@ -213,5 +206,5 @@ def _spans(text: str, language: str) -> list[tuple[int, int]]:
     """Where words begin and end; where they are written without spaces, each character counts as one."""
     import regex
 
-    pattern = r"(?=\S)\X" if primary(language) in UNSPACED_LANGUAGES else r"\S+"
+    pattern = r"(?=\S)\X" if is_unspaced(language) else r"\S+"
     return [match.span() for match in regex.finditer(pattern, text)]

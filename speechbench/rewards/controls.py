@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from speechbench.errors import UsageError
-from speechbench.health import UNSPACED_LANGUAGES
+from speechbench.languages import is_unspaced
 from speechbench.rewards.base import Batch, Reward, no_logprobs
-from speechbench.rewards.texts import column, primary
+from speechbench.rewards.texts import column
 
 _BITS = 53  # of a float's mantissa
 _WORDS = 20  # more than the answers of the mini corpora have, so that there a longer one is always worth more
@@ -29,14 +29,14 @@ class Constant(Reward):
         UsageError: If it is no finite number.
     """
 
-    family: ClassVar[str] = "control"
+    family = "control"
     needs: frozenset[str] = frozenset()
     several_references = "none"
     is_pure = True
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
 
     def __init__(self, value: float = 0.5) -> None:
-        if isinstance(value, str) or value is None or not math.isfinite(value):
+        if isinstance(value, (bool, str)) or value is None or not math.isfinite(value):
             raise UsageError(f"constant(value={value}): the value must be a finite number")
         self.value = float(value)
         self.range = (min(0.0, self.value), max(1.0, self.value))
@@ -55,7 +55,7 @@ class Random(Reward):
     """A number between 0 and 1 that depends on the batch's seeds alone, never on the text."""
 
     display = "random"
-    family: ClassVar[str] = "control"
+    family = "control"
     needs: frozenset[str] = frozenset()
     several_references = "none"
     citation: ClassVar[str] = "https://arxiv.org/abs/1907.01752"
@@ -77,7 +77,7 @@ class Confidence(Reward):
     """
 
     display = "confidence"
-    family: ClassVar[str] = "control"
+    family = "control"
     range = (-math.inf, 0.0)
     scale = 1.0
     needs = frozenset({"logprobs"})
@@ -113,7 +113,7 @@ class Length(Reward):
         UsageError: If it is no whole number of at least 1.
     """
 
-    family: ClassVar[str] = "control"
+    family = "control"
     needs: frozenset[str] = frozenset()
     several_references = "none"
     is_pure = True
@@ -139,7 +139,7 @@ class Length(Reward):
 
 def _words(text: str, language: str) -> int:
     words = text.split()
-    return sum(map(len, words)) if primary(language) in UNSPACED_LANGUAGES else len(words)
+    return sum(map(len, words)) if is_unspaced(language) else len(words)
 
 
 def _uniform(seed: int) -> float:

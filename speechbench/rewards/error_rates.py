@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
+from speechbench.languages import is_unspaced
 from speechbench.rewards.aggregate import Floats, rate
+from speechbench.rewards.by_language import ByLanguage
 from speechbench.rewards.grouped import Counted, Prepared, Row
 from speechbench.rewards.matching import Numbered
-from speechbench.rewards.scripts import is_unspaced
 from speechbench.rewards.signatures import unicode_version
 from speechbench.rewards.texts import Folding, column
 
@@ -76,7 +77,21 @@ class _EditRate(ErrorRate[Sequence[Numbered]]):
         """The words, or the characters."""
 
 
-class Wer(_EditRate):
+def without_words(reward: str, language: str, of: str) -> UsageError:
+    """What to raise where a target language does not put spaces between words.
+
+    Args:
+        reward: Which counts words.
+        language: Code of the language.
+        of: Whose target language it is.
+    """
+    return UsageError(
+        f"{reward} counts the words between spaces, and the target language of {of}, {language}, is written without: "
+        "use cer"
+    )
+
+
+class Wer(ByLanguage, _EditRate):
     """Word error rate: errors per word of the reference; of several references, against that with the lowest rate.
 
     Words are what stands between spaces, as in jiwer, and as there case and punctuation count; speech recognition
@@ -93,17 +108,9 @@ class Wer(_EditRate):
 
     _name: ClassVar[str] = "wer"
 
-    def check(self, benchmark: Benchmark) -> None:
-        """Refuses languages that do not put spaces between words.
-
-        Raises:
-            UsageError: On a benchmark with such a target language.
-        """
-        if is_unspaced(benchmark.target_language):
-            raise UsageError(
-                f"wer counts the words between spaces, and the target language of {benchmark.name}, "
-                f"{benchmark.target_language}, is written without: use cer"
-            )
+    def _check_language(self, language: str, of: str) -> None:
+        if is_unspaced(language):
+            raise without_words("wer", language, of)
 
     def _units_of(self, text: str) -> list[str]:
         from jiwer.transformations import wer_default

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from speechbench.errors import UsageError
-from speechbench.health import UNSPACED_LANGUAGES
+from speechbench.languages import is_unspaced, primary
 from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.texts import column, primary, without_punctuation
+from speechbench.rewards.texts import column, without_punctuation
 
 _MODES = ("exact", "contains", "option", "numeric")
 _DECIMAL_COMMA = frozenset({
@@ -107,7 +107,7 @@ class Binary(Reward):
         text = normalized(text) if self.normalize else text
         if self.mode == "exact":
             return text
-        if primary(language) in UNSPACED_LANGUAGES:
+        if is_unspaced(language):
             return "".join(text.split())
         return f" {' '.join(text.split())} "  # so that what stands in it are whole words
 
@@ -129,10 +129,20 @@ _BRACKETED = r"[(\[{] ?([A-Da-d]) ?[)\]}]"
 _CAPITAL = r"(?<![\w'-])([A-D])(?![\w'-])(?!(?<=A) (?!(?:and|as|because|is|or|since)\b)\w)"
 _SMALL = r"(?<![\w'-])([a-d])(?= ?(?:[.,;:!)]|$))"
 _WHOLE = re.compile(r"\A[\W_]*([A-Da-d])[\W_]*\Z")
+_LETTER = rf"(?:{_BRACKETED}|{_CAPITAL}|{_SMALL})"
 _NAMED = [  # what is called the answer goes before what is called an option
-    re.compile(rf"(?i:\b{word})\s?[:=–-]?\s?(?:{_BRACKETED}|{_CAPITAL}|{_SMALL})", re.MULTILINE)
-    for word in (r"answer(?: is)?:?(?: option| choice)?", r"(?:option|choice)(?: is)?")
+    re.compile(rf"(?i:\b{word})\s?[:=–-]?\s?{_LETTER}", re.MULTILINE)
+    for word in (r"answer(?: is)?:?(?: option| choice)?", r"(?<!not )(?:option|choice)(?: is)?")
 ]
+_NEXT = re.compile(  # another letter after one: "B, C", "B or option C", "(B) (C)", but not "B, C is wrong"
+    r"(?!(?:[,;]|,? (?i:and)) ?\S{1,3} (?:is|was)\b)"
+    r"(?: ?[,;/|&+] ?(?:(?i:and|or) )?| (?i:and|or) |(?<=[A-D]) (?=[A-D])|(?<=[)\]}])\s?(?=[(\[{]))"
+    rf"(?:(?i:option|choice) )?{_LETTER}",
+    re.MULTILINE,
+)
+_DENIED = re.compile(  # "not B", "B is not"
+    rf"(?:\b(?i:not|nor)|n't)(?i: option| choice)? {_LETTER}|{_LETTER} is(?: not\b|n't\b)", re.MULTILINE
+)
 _FIRST = re.compile(rf"\A(?:{_BRACKETED}|([A-Da-d])[.):])[.:]?(?=\s|\Z)")
 _ANYWHERE = re.compile(rf"{_BRACKETED}|{_CAPITAL}")
 
@@ -143,14 +153,17 @@ def option(text: str) -> str | None:
     The first of these forms that the text has decides; if it names two different letters there, it chooses none:
 
     1. nothing but a letter: "B", "(b)", "b.", "**B**";
-    2. a letter after "answer": "The answer is B", "Answer: (b) because ...";
+    2. a letter after "answer", or several: "The answer is B", "Answer: (b) because ...", "answer: A or C";
     3. a letter at the start, in brackets or before a full stop, bracket or colon: "B. The dog", "b) the dog"; unless
        the next letter follows in the same way, as in a list of the options;
-    4. a letter after "option" or "choice": "I take option B";
-    5. a letter in brackets or a capital, standing alone, anywhere: "It must be B, I think".
+    4. a letter after "option" or "choice", or several: "I take option B";
+    5. a letter in brackets or a capital, standing alone, anywhere: "It must be B, I think"; unless one is denied, as
+       in "The answer is not B".
 
-    In the forms 2, 4 and 5 a small letter counts only in brackets or, but not in the last, before punctuation; and "A"
-    before a word is an article, unless that is "and", "as", "because", "is", "or" or "since".
+    Several letters are joined by commas, strokes, "and" or "or", or stand next to each other; one before "is" after a
+    comma or "and" begins a sentence. In the forms 2, 4 and 5 a small letter counts only in brackets or, but not in the
+    last, before punctuation; and "A" before a word is an article, unless that is "and", "as", "because", "is", "or" or
+    "since".
 
     Args:
         text: A hypothesis or a reference.
@@ -164,16 +177,32 @@ def option(text: str) -> str | None:
     first = _FIRST.match(plain)
     if first is not None and _is_list(_letters(first)[0], plain[first.end() :]):
         first = None
-    answers, options = ([letter for match in form.finditer(plain) for letter in _letters(match)] for form in _NAMED)
+    answers, options = (_named(form, plain) for form in _NAMED)
+    anywhere = [] if _DENIED.search(plain) else _ANYWHERE.finditer(plain)
     forms = (
         [letter for match in _WHOLE.finditer(plain) for letter in _letters(match)],
         answers,
-        _letters(first) if first is not None else [],
+        _and_next(first, plain) if first is not None else [],
         options,
-        [letter for match in _ANYWHERE.finditer(plain) for letter in _letters(match)],
+        [letter for match in anywhere for letter in _letters(match)],
     )
     chosen = next((set(letters) for letters in forms if letters), set())
     return chosen.pop() if len(chosen) == 1 else None
+
+
+def _named(form: re.Pattern[str], text: str) -> list[str]:
+    """The letters that a form names, wherever it stands."""
+    return [letter for match in form.finditer(text) for letter in _and_next(match, text)]
+
+
+def _and_next(match: re.Match[str], text: str) -> list[str]:
+    """The letter that a form names, and those that are joined to it."""
+    letters = _letters(match)
+    following = _NEXT.match(text, match.end())
+    while following is not None:
+        letters += _letters(following)
+        following = _NEXT.match(text, following.end())
+    return letters
 
 
 def _letters(match: re.Match[str]) -> list[str]:
@@ -186,26 +215,30 @@ def _is_list(letter: str, rest: str) -> bool:
     return re.search(rf"(?<!\w)[{following}{following.lower()}](?:[)\]}}]|[.:]\s)", rest) is not None
 
 
-_GROUP = re.compile(r"(?<=\d)[\u00a0\u2009\u202f'’](?=\d{3}(?!\d))")  # spaces that do not break, and Swiss apostrophes
-_NUMBER = re.compile(r"(?<![A-Za-z\d_])([-−]?)(\d+(?:[.,]\d+)*|(?<!\.)\.\d+)")
+# What separates thousands and nothing else: spaces that do not break, Swiss apostrophes, the Arabic sign.
+_GROUP = re.compile(r"(?<=\d)[\u00a0\u2009\u202f'’\u066c](?=\d{3}(?!\d))")
+_ARABIC = "\u066b"  # decimal separator, and nothing else
+_POWER = r"(?:[eE]|\*\*)[-+−]?\d+|\^[-+−({ ]*\d*|[⁻⁰¹²³⁴-⁹]"
+_NUMBER = re.compile(rf"(?<![A-Za-z\d_^])([-−]?)(\d+(?:[.,{_ARABIC}]\d+)*|(?<!\.)\.\d+)({_POWER})?")
 
 
 def number(text: str, language: str = "") -> Decimal | None:
     """The last number in a text, written in digits: where an answer is worked out, its result stands last.
 
-    Digits of any script count, also with a unit ("20km", "50%", "5th") but not inside or behind a word ("B2"); number
-    words, fractions and powers are not read. Of two kinds of separators the last is the decimal one ("1,234.5" and
-    "1.234,5" are equal); one that could be either ("1,234") is what it is in the text's language.
+    Digits of any script count, also with a unit ("20km", "50%", "5th") but not inside or behind a word ("B2"). Number
+    words are not read, nor numbers with a power ("1e5", "10^5"). Of two kinds of separators the last is the decimal
+    one ("1,234.5" and "1.234,5" are equal); one that could be either ("1,234") is what it is in the text's language.
+    Groups of thousands may be India's ("12,34,567"). An enumeration ("1,2,3") gives its last number.
 
     Args:
         text: A hypothesis or a reference.
         language: Code of its language: whether it has a decimal comma or a decimal point.
 
     Returns:
-        The number, exactly; `None` if there is none.
+        The number, exactly; `None` if there is none, or the last has a power.
     """
     found = list(_NUMBER.finditer(_GROUP.sub("", text)))
-    if not found:
+    if not found or found[-1][3]:
         return None
     last = found[-1]
     value = _value(last[2], "," if primary(language) in _DECIMAL_COMMA else ".")
@@ -213,21 +246,27 @@ def number(text: str, language: str = "") -> Decimal | None:
 
 
 def _value(digits: str, decimal: str) -> Decimal:
-    """The value of digits with points and commas between them.
+    """The value of digits with points, commas and the Arabic decimal separator between them.
 
     Args:
         digits: As "1,234.5".
         decimal: What separates the decimal places where the digits leave it open.
     """
-    parts = re.split("[.,]", digits)
+    parts = re.split(r"\D", digits)
     marks = re.sub(r"\d", "", digits)
     are_groups = 1 <= len(parts[0]) <= 3 and parts[0].strip("0") != "" and all(len(part) == 3 for part in parts[1:])
-    if len(set(marks)) == 2 or (len(marks) == 1 and not are_groups):
+    if _ARABIC in marks:
+        decimal = _ARABIC
+    elif len(set(marks)) == 2 or (len(marks) == 1 and not are_groups):
         decimal = marks[-1]
     elif len(marks) > 1:
         decimal = "," if marks[0] == "." else "."  # what stands twice separates thousands
     whole, _, places = digits.partition(decimal)
-    groups = re.split("[.,]", whole)
-    if re.search("[.,]", places) or any(len(group) != 3 for group in groups[1:]):
+    groups = re.split(r"\D", whole)
+    if re.search(r"\D", places) or not (_THOUSANDS.fullmatch(whole) or _INDIAN.fullmatch(whole)):
         return Decimal(parts[-1])  # no number but an enumeration, "1,2,3"
     return Decimal(f"{''.join(groups)}.{places}")
+
+
+_THOUSANDS = re.compile(r"\d*(?:[.,]\d{3})*")
+_INDIAN = re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}")

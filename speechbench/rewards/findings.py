@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from speechbench.rewards.control_rows import NEAR_MISS
+from speechbench.tables import counted, figure
 
 if TYPE_CHECKING:
     from speechbench.rewards.audit import Audit, AuditedReward
@@ -20,16 +21,11 @@ def findings(found: Audit) -> Iterator[str]:
     yield from _against_near_miss(found)
     for reward in found.rewards:
         if reward.applies < found.examples:
-            yield f"{reward.display} applies to {reward.applies} of {found.examples} examples."
+            yield f"{reward.display} applies to {reward.applies} of {counted(found.examples, 'example')}."
     for name, row in found.rows.items():
         count = sum(text is not None for text in row)
         if count < found.examples:
-            yield f"The row {name} applies to {count} of {found.examples} examples."
-
-
-def figure(value: float | None, scale: float) -> str:
-    """A score or a difference on the field's scale: one decimal where a hundred is the full score."""
-    return "–" if value is None else f"{value:.1f}" if scale == 100 else f"{value:.3g}"
+            yield f"The row {name} applies to {count} of {counted(found.examples, 'example')}."
 
 
 def _of_declared(rewards: Iterable[AuditedReward]) -> Iterator[str]:
@@ -41,8 +37,9 @@ def _of_declared(rewards: Iterable[AuditedReward]) -> Iterator[str]:
             more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
             yield (
                 f"{reward.display} declares that gold scores {(reward.maximum or 0) * reward.scale:g}, but on "
-                f"{len(below)} of {reward.applies} examples it scores something else: {', '.join(below[:_LISTED])}"
-                f"{more}. Either these references hold nothing that it counts, or it has a bug."
+                f"{len(below)} of {counted(reward.applies, 'example')} it scores something else: "
+                f"{', '.join(below[:_LISTED])}{more}. Either these references hold nothing that it counts, or it has "
+                "a bug."
             )
         elif reward.maximum is not None and reward.applies:
             kept.append(reward.display)
@@ -55,8 +52,8 @@ def _of_undeclared(rewards: Iterable[AuditedReward]) -> Iterator[str]:
     fair = []
     for reward in rewards:
         above = [
-            f"{name} (by {figure(cell.over_gold, reward.scale)}, on {cell.examples_over_gold} of {cell.examples} "
-            "examples)"
+            f"{name} (by {figure(cell.over_gold, reward.scale)}, on {cell.examples_over_gold} of "
+            f"{counted(cell.examples, 'example')})"
             for name, cell in reward.cells.items()
             if cell.over_gold is not None and cell.over_gold > 0
         ]

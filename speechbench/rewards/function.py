@@ -11,12 +11,14 @@ from typing import Any
 
 from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
+from speechbench.rewards.measure import is_number
 from speechbench.sources import definition_hash_of
 from speechbench.specs import Value
 
 # What every function can ask for by name; the examples' other columns come on top.
 COLUMNS = ("completions", "prompts", "references", "reference", "source", "language", "audio", "id")
 _HYPOTHESIS = "hypothesis"  # who names it is called for one hypothesis at a time
+_NEEDS = {"reference": "reference", "references": "reference", "source": "source", "audio": "audio"}
 
 
 class FunctionReward(Reward):
@@ -29,6 +31,9 @@ class FunctionReward(Reward):
 
     A function that names `hypothesis` is called once for each hypothesis, with single values instead of lists, and
     returns one score. One that names `reference` is called for each of several references: the best score counts.
+
+    It needs what it names of references, source and audio without a default. Where an example lacks it, the entry is
+    `None` (an empty list of `references`), and a function that is called for each reference is not called.
 
     A function's attribute `range`, a pair, declares the lowest and highest score.
 
@@ -53,6 +58,8 @@ class FunctionReward(Reward):
         self._names = {p.name for p in by_keyword}
         self._required = {p.name for p in by_keyword if p.default is p.empty}
         self._is_for_one = _HYPOTHESIS in self._names
+        self.needs = frozenset(_NEEDS[name] for name in self._required & _NEEDS.keys())
+        self.several_references = self._how_several_count()
         positional_only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
         plain = _unwrapped(function)
         if inspect.iscoroutinefunction(plain):
@@ -89,14 +96,20 @@ class FunctionReward(Reward):
         rows = [dict(zip(wanted, values, strict=True)) for values in zip(*wanted.values(), strict=True)]
         return [self._best(row, example.references) for row, example in zip(rows, batch.examples, strict=True)]
 
+    def _how_several_count(self) -> str:
+        """As `several_references` has it."""
+        if "reference" in self._names and self._is_for_one:
+            return "best"
+        return "pooled" if "references" in self._names else "first" if "reference" in self._names else "none"
+
     def _best(self, row: dict[str, Any], references: Sequence[str]) -> float | None:
         """The function's score of one hypothesis against the reference that suits it best."""
-        if "reference" not in row:
+        if "reference" not in self._names:
             score: float | None = self.function(**row)
             return score
         scores = [self.function(**{**row, "reference": reference}) for reference in references]
         known = [score for score in scores if score is not None]
-        wrong = [score for score in known if not isinstance(score, (int, float)) or not math.isfinite(score)]
+        wrong = [score for score in known if not is_number(score) or not math.isfinite(score)]
         return wrong[0] if wrong else max(known, default=None)
 
     def signature(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ class Grouped(Reward, Generic[Prepared]):
     it; hypotheses of a group that say the same are compared once.
     """
 
-    family: ClassVar[str] = "overlap"
+    family = "overlap"
     is_pure = True
     maximum: float | None = 1.0
 

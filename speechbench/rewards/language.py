@@ -8,18 +8,18 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import UsageError
+from speechbench.languages import primary
 from speechbench.libraries import needed
-from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.texts import column, primary
+from speechbench.rewards.base import Batch
+from speechbench.rewards.by_language import ByLanguage
+from speechbench.rewards.texts import column
 
 if TYPE_CHECKING:
     from lingua import Language as Lingua
     from lingua import LanguageDetector
 
 _EXTRA = "language"
-_SEVERAL = "mul"  # ISO 639-2: each example names its own language
 _ALL = "all"
 _COMMON = ("de", "en", "es", "fr", "ru", "zh")  # what models write that answer in the wrong language
 _LONGEST = 2_000  # characters of a text that are looked at; a word of 100,000 letters takes lingua seconds
@@ -28,7 +28,7 @@ _DIGITS = 4
 last of a number's sixteen digits do, too; a score must not."""
 
 
-class Language(Reward):
+class Language(ByLanguage):
     """The probability that the hypothesis is in the example's target language, among a set of languages.
 
     It knows nothing of what the right answer is: multiply it with a reward that does, as in `bleu * language`.
@@ -48,7 +48,7 @@ class Language(Reward):
         MissingError: If lingua is not installed.
     """
 
-    family: ClassVar[str] = "learned"
+    family = "learned"
     needs: frozenset[str] = frozenset()
     several_references = "none"
     extra = _EXTRA
@@ -71,16 +71,6 @@ class Language(Reward):
         self.languages = frozenset(self._chosen)
         among = _ALL if self._all else ",".join(self._chosen)
         self.display = column("language", among, "" if accuracy == "high" else "low accuracy")
-
-    def check(self, benchmark: Benchmark) -> None:
-        """Makes sure that the benchmark's target language is one of those to choose from.
-
-        Raises:
-            UsageError: If it is not.
-            MissingError: If lingua is not installed.
-        """
-        if primary(benchmark.target_language) != _SEVERAL:
-            self._target(benchmark.target_language)
 
     def score(self, batch: Batch) -> list[float | None]:
         """lingua's confidence, to four decimal places.
@@ -121,8 +111,11 @@ class Language(Reward):
         if self._chosen or self._all:
             return self._chosen
         known = _languages()
-        own = [_code(known[primary(code)]) for code in (source, target) if primary(code) in known]
+        own = {primary(source), primary(target)} & known.keys()
         return tuple(sorted({*own, *_COMMON}))
+
+    def _check_language(self, language: str, of: str) -> None:
+        self._target(language)
 
     def _target(self, code: str) -> Lingua:
         language = _language(code, "reward language")
@@ -150,9 +143,8 @@ def _lingua() -> ModuleType:
 
 @cache
 def _languages() -> Mapping[str, Lingua]:
-    """lingua's languages by both of their codes."""
-    every = _lingua().Language.all()
-    return {code.name.lower(): one for one in every for code in (one.iso_code_639_1, one.iso_code_639_3)}
+    """lingua's languages by their codes of two letters, which all of them have."""
+    return {_code(language): language for language in _lingua().Language.all()}
 
 
 def _language(code: str, what: str) -> Lingua:

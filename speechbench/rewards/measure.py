@@ -128,8 +128,8 @@ def check_metric(reward: Reward) -> None:
         raise no_logprobs(_name(reward))
     if "group" in reward.needs:
         raise UsageError(
-            f"reward {_name(reward)} compares the hypotheses of a group, which only training has: name it with "
-            "--rewards to train on it, and measure with the sum without normalize=group"
+            f"reward {_name(reward)} compares the hypotheses of a group, which only training has: train on it "
+            "with `speechbench ablate --rewards`, and measure with the sum without normalize=group"
         )
     if reward.aggregate not in AGGREGATES:
         raise UsageError(
@@ -163,6 +163,7 @@ def measure(reward: Reward, hypotheses: Sequence[str], examples: Sequence[Exampl
         statistics = mean_statistics(scores, reward.scale)  # no second scoring
     else:
         statistics = checked_statistics(reward, batch)
+        statistics[[score is None for score in scores]] = 0.0  # what does not apply counts for nothing
     return Measurement(
         name=str(getattr(reward, "spec", _name(reward))),
         display=reward.display,

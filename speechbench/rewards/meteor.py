@@ -10,26 +10,22 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import Any, ClassVar
 
-from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import MissingError, UsageError
-from speechbench.health import UNSPACED_LANGUAGES
-from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.texts import Folding, column, primary
+from speechbench.languages import is_unspaced, primary
+from speechbench.rewards.base import Batch
+from speechbench.rewards.by_language import ByLanguage
+from speechbench.rewards.signatures import unicode_version
+from speechbench.rewards.texts import Folding, column
 
-_ENGLISH = ("en", "eng")
-_UNKNOWN = ("", "mul")  # before a benchmark is known; ISO 639-2's "several", where each example names its own
 _SNOWBALL = {
-    "ar": "arabic", "ara": "arabic", "da": "danish", "dan": "danish", "de": "german", "deu": "german",
-    "es": "spanish", "spa": "spanish", "fi": "finnish", "fin": "finnish", "fr": "french", "fra": "french",
-    "hu": "hungarian", "hun": "hungarian", "it": "italian", "ita": "italian", "nb": "norwegian", "nob": "norwegian",
-    "nl": "dutch", "nld": "dutch", "nn": "norwegian", "nno": "norwegian", "no": "norwegian", "nor": "norwegian",
-    "pt": "portuguese", "por": "portuguese", "ro": "romanian", "ron": "romanian", "ru": "russian", "rus": "russian",
-    "sv": "swedish", "swe": "swedish",
+    "ar": "arabic", "da": "danish", "de": "german", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "it": "italian", "nb": "norwegian", "nl": "dutch", "nn": "norwegian", "no": "norwegian",
+    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sv": "swedish",
 }  # fmt: skip
 _REMEMBERED = 1 << 16  # words whose stem or synonyms are kept
 
 
-class Meteor(Reward):
+class Meteor(ByLanguage):
     """METEOR: how well the words of the hypothesis match those of the reference, in their order.
 
     Words match exactly, else by their stem, else as synonyms; the score is a mean of precision and recall that
@@ -54,7 +50,7 @@ class Meteor(Reward):
         UsageError: If a parameter is none of these.
     """
 
-    family: ClassVar[str] = "overlap"
+    family = "overlap"
     is_pure = True
     citation: ClassVar[str] = (
         "Banerjee and Lavie 2005, https://aclanthology.org/W05-0909; "
@@ -77,7 +73,6 @@ class Meteor(Reward):
         self.beta = _number("beta", beta, math.inf)
         self.gamma = _number("gamma", gamma, 1.0)
         self.folding = Folding("meteor", case, punctuation)
-        self._language = ""
         self.display = column(
             "METEOR",
             {None: "", True: "synonyms", False: "no synonyms"}[synonyms],
@@ -89,18 +84,6 @@ class Meteor(Reward):
             "cased" if case else "",
             "" if punctuation else "no punct",
         )
-
-    def check(self, benchmark: Benchmark) -> None:
-        """Makes sure of the synonyms; from then on the signature tells what is done in the benchmark's language.
-
-        Raises:
-            UsageError: If synonyms are asked for in a language that has none.
-            MissingError: If WordNet is needed and not on this machine.
-        """
-        language = benchmark.target_language
-        if primary(language) not in _UNKNOWN and self._has_synonyms(language):
-            _wordnet()
-        self._language = language
 
     def score(self, batch: Batch) -> list[float | None]:
         """nltk's `meteor_score`; `None` for an example without a reference.
@@ -133,21 +116,26 @@ class Meteor(Reward):
         Stemmer and words are those of the benchmark's language; without one the languages of the examples tell.
         WordNet's version and hash stand there wherever English may come by.
         """
-        language = primary(self._language)
-        english = language in (*_ENGLISH, *_UNKNOWN) and self.synonyms is not False
+        language = self._language
+        english = (language is None or primary(language) == "en") and self.synonyms is not False
         return {
             "name": "meteor",
             "version": 1,
             "nltk": version("nltk"),
-            "words": "by language" if language in _UNKNOWN else _words_name(language),
-            "stemmer": "by language" if language in _UNKNOWN else _stemmer_name(language),
+            "words": "by language" if language is None else _words_name(language),
+            "stemmer": "by language" if language is None else _stemmer_name(language),
             "synonyms": {None: "by language", True: "yes", False: "no"}[self.synonyms],
             "wordnet": _wordnet_signature() if english else None,
             "alpha": self.alpha,
             "beta": self.beta,
             "gamma": self.gamma,
             **self.folding.signature,
+            **unicode_version(self.folding),
         }
+
+    def _check_language(self, language: str, of: str) -> None:
+        if self._has_synonyms(language):
+            _wordnet()
 
     def _matching(self, language: str) -> Mapping[str, Any]:
         """What nltk is told besides the words."""
@@ -162,7 +150,7 @@ class Meteor(Reward):
         }
 
     def _has_synonyms(self, language: str) -> bool:
-        english = primary(language) in _ENGLISH
+        english = primary(language) == "en"
         if self.synonyms and not english:
             raise UsageError(
                 f"meteor(synonyms=true): WordNet has English synonyms only, and the target language is "
@@ -211,12 +199,12 @@ def _number(name: str, value: float, highest: float) -> float:
 
 
 def _words_name(language: str) -> str:
-    return "characters" if primary(language) in UNSPACED_LANGUAGES else "treebank"
+    return "characters" if is_unspaced(language) else "treebank"
 
 
 def _stemmer_name(language: str) -> str:
     code = primary(language)
-    return "porter" if code in _ENGLISH else _SNOWBALL.get(code, "none")
+    return "porter" if code == "en" else _SNOWBALL.get(code, "none")
 
 
 @cache

@@ -15,6 +15,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.rewards.aggregate import BLEU_ORDER, CHRF_CHARACTER_ORDER, Floats, bleu, chrf
 from speechbench.rewards.bleu_tokenizer import BY_LANGUAGE, OTHER, UNSPACED, bleu_with, tokenizer_of
+from speechbench.rewards.by_language import ByLanguage
 from speechbench.rewards.grouped import Counted, Row
 from speechbench.rewards.matching import Ngram, Tokens, commons, ngrams, totals
 from speechbench.rewards.signatures import sacrebleu_signature, unicode_version
@@ -44,7 +45,7 @@ class _References:
         return cls(counts, [len(tokens) for tokens in texts])
 
 
-class Bleu(Counted[tuple["BLEU", _References]]):
+class Bleu(ByLanguage, Counted[tuple["BLEU", _References]]):
     """BLEU. As a reward the sentence's, with effective order; as a metric the corpus's, without.
 
     Effective order and exponential smoothing matter for single sentences: without them the exact match of a
@@ -70,7 +71,6 @@ class Bleu(Counted[tuple["BLEU", _References]]):
         self._folding = Folding("bleu", case, punctuation)
         self.display = column("BLEU", tokenize, *self._folding.shown)
         self._metrics: dict[str, BLEU] = {}
-        self._language: str | None = None
         if tokenize is not None:
             from sacrebleu.metrics.bleu import BLEU
 
@@ -86,8 +86,8 @@ class Bleu(Counted[tuple["BLEU", _References]]):
         Raises:
             MissingError: If it needs a package or a model that is not on this machine.
         """
-        self._metric(benchmark.target_language)
-        self._language = benchmark.target_language
+        super().check(benchmark)
+        self._metric(self._language or "")  # a tokenizer that was named is every language's
 
     def signature(self) -> Mapping[str, Any]:
         """sacrebleu's own signatures: "metric" of the corpus score, "reward" of the sentence score.
@@ -112,6 +112,9 @@ class Bleu(Counted[tuple["BLEU", _References]]):
         if self.tokenize is None:
             signature["tokenizers"] = {**BY_LANGUAGE, "unspaced": UNSPACED, "other": OTHER}
         return signature
+
+    def _check_language(self, language: str, of: str) -> None:
+        self._metric(language)
 
     def _prepared(self, example: Example) -> tuple[BLEU, _References]:
         metric = self._metric(example.target_language)

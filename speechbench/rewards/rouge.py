@@ -10,15 +10,18 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
+from speechbench.languages import primary
 from speechbench.rewards.base import Batch
+from speechbench.rewards.by_language import ByLanguage
 from speechbench.rewards.grouped import Grouped, Prepared, Row
 from speechbench.rewards.matching import Ngram, Numbered, common, ngrams
-from speechbench.rewards.scripts import SCRIPTS
-from speechbench.rewards.texts import Folding, column, primary
+from speechbench.rewards.texts import Folding, column
 
 UNICODE, ROUGE155 = "unicode", "rouge155"
+# Scripts without spaces between words. Signs that several scripts share, as the long mark of Japanese, count.
+_UNSPACED_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 _LONGEST_UNSTEMMED = 3  # words this short are left alone, by rouge-score as by ROUGE-1.5.5
 
 
@@ -38,7 +41,7 @@ _ARGUMENTS = """Of several references the one with the highest F1 counts. Scores
 """
 
 
-class _Rouge(Grouped[Sequence[Prepared]]):
+class _Rouge(ByLanguage, Grouped[Sequence[Prepared]]):
     """What the three have in common: tokens, and F1."""
 
     citation: ClassVar[str] = "Lin 2004, https://aclanthology.org/W04-1013; rouge-score"
@@ -73,16 +76,11 @@ class _Rouge(Grouped[Sequence[Prepared]]):
             "punct" if punctuation else None,
         )
 
-    def check(self, benchmark: Benchmark) -> None:
-        """Refuses the stemmer where the target language is not English.
-
-        Raises:
-            UsageError: On such a benchmark.
-        """
-        if self.stemmer and primary(benchmark.target_language) not in ("en", "eng"):
+    def _check_language(self, language: str, of: str) -> None:
+        if self.stemmer and primary(language) != "en":
             raise UsageError(
-                f"{self._name}(stemmer=true): the stemmer is for English, and the target language of "
-                f"{benchmark.name} is {benchmark.target_language}: leave out stemmer"
+                f"{self._name}(stemmer=true): the stemmer is for English, and the target language of {of} is "
+                f"{language}: leave out stemmer"
             )
 
     def score(self, batch: Batch) -> list[float | None]:
@@ -117,7 +115,7 @@ class _Rouge(Grouped[Sequence[Prepared]]):
     def _words(self) -> Callable[[str], list[str]]:
         import regex
 
-        scripts = "".join(rf"\p{{{script}}}" for script in SCRIPTS)
+        scripts = "".join(rf"\p{{scx={script}}}" for script in _UNSPACED_SCRIPTS)
         single = rf"[[{scripts}]&&[\p{{L}}\p{{N}}]]"
         words = rf"{single}\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}]--{single}]+"
         found: Callable[[str], list[str]] = regex.compile(

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.errors import UsageError
-from speechbench.rewards.error_rates import ErrorRate
+from speechbench.benchmarks.base import Example
+from speechbench.languages import CHINESE, is_unspaced, primary
+from speechbench.rewards.by_language import ByLanguage
+from speechbench.rewards.error_rates import ErrorRate, without_words
 from speechbench.rewards.grouped import Row
-from speechbench.rewards.scripts import CHINESE, JAPANESE, is_unspaced
 from speechbench.rewards.signatures import sacrebleu_signature, unicode_version
-from speechbench.rewards.texts import Folding, column, primary
+from speechbench.rewards.texts import Folding, column
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.ter import TER
 
-_SPLIT = CHINESE | JAPANESE  # languages whose characters Tercom takes for words
+_SPLIT = CHINESE | {"ja"}  # languages whose characters Tercom takes for words
 _SHORT = 24  # longest reference that sacrebleu's beam, 25 cells to each side of the diagonal, holds all of
 _FEW = 23  # edits that cannot lead out of the beam, however long the reference
 
 
-class Ter(ErrorRate[tuple["TER", Sequence[list[str]]]]):
+class Ter(ByLanguage, ErrorRate[tuple["TER", Sequence[list[str]]]]):
     """Translation edit rate: words to insert, delete, replace, and phrases to shift, per word of the reference.
 
     Edits and scores are sacrebleu's: with several references, the fewest edits over the mean length. Words are what
@@ -42,21 +42,10 @@ class Ter(ErrorRate[tuple["TER", Sequence[list[str]]]]):
         self._folding = Folding("ter", case, punctuation)
         self.display = column("TER", "cased" if case else None, None if punctuation else "no punct")
         self._metrics: dict[bool, TER] = {}
-        self._language: str | None = None
 
-    def check(self, benchmark: Benchmark) -> None:
-        """Refuses languages whose words are not told apart; from then on the signature is that of the language.
-
-        Raises:
-            UsageError: On a benchmark whose target language is written without spaces, but for Chinese and Japanese.
-        """
-        language = benchmark.target_language
+    def _check_language(self, language: str, of: str) -> None:
         if is_unspaced(language) and not _is_split(language):
-            raise UsageError(
-                f"ter counts the words between spaces, and the target language of {benchmark.name}, {language}, is "
-                "written without: use cer"
-            )
-        self._language = language
+            raise without_words("ter", language, of)
 
     def signature(self) -> Mapping[str, Any]:
         """sacrebleu's own signature, which is the same for the reward and for the metric.

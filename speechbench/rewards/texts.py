@@ -54,11 +54,6 @@ def without_punctuation(text: str) -> str:
     return " ".join("".join(c for c in text if not unicodedata.category(c).startswith("P")).split())
 
 
-def primary(language: str) -> str:
-    """The language of a code with region: "zh" of "zh-CN"."""
-    return language.replace("_", "-").split("-")[0].lower()
-
-
 def column(name: str, *options: str | None) -> str:
     """What a column is called whose scorer was told something: "chrF[lc, no punct]"; what is empty is left out."""
     told = [option for option in options if option]

@@ -269,6 +269,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
                 self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             if self._stop.asked:
                 raise KeyboardInterrupt
+            if self.scorer is not None:
+                self.scorer.require_applied()
         else:
             self._load_from_checkpoint(str(checkpoint))
         trained = self.config.output_dir / TRAINED

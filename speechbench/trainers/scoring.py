@@ -53,7 +53,8 @@ class Scorer:
         self._parts = dict(reward.part_seconds())
         self._means: dict[str, list[float]] = {}
         self._names: dict[int, str] = {}
-        self._silent = 0  # batches so far, as long as the reward has applied to nothing
+        self._silent = 0  # batches so far, as long as the reward has applied to nothing; then -1
+        self._unscored = Batch([], [], [])  # the last of them
 
     def begin(
         self,
@@ -110,10 +111,20 @@ class Scorer:
             self._silent = -1
         elif self._silent >= 0:
             self._silent += 1
+            self._unscored = batch
             if self._silent == PATIENCE:
-                require_some(scores, self.reward, batch)
+                self.require_applied()
         self._count(time.perf_counter() - start)
         return scores
+
+    def require_applied(self) -> None:
+        """Called when a training ends.
+
+        Raises:
+            SpeechbenchError: If the reward has applied to nothing in all of it.
+        """
+        if self._silent > 0:
+            require_some([None], self.reward, self._unscored)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
+from speechbench.errors import UsageError
 from speechbench.leaderboard.statistics import (
     SEED,
     bootstrap,
@@ -73,6 +74,33 @@ def test_bootstrap_is_the_slow_one() -> None:
         assert draws[2, row] == pytest.approx(b[drawn][applies[drawn]].mean())
 
 
+@pytest.mark.parametrize("aggregate", ["mean", "rate", "bleu", "chrf"])
+def test_a_resample_in_which_nothing_applies_has_no_score(aggregate: str) -> None:
+    """An all-zero row may apply: an empty hypothesis against an empty reference. Only the mask tells."""
+    width = {"mean": 2, "rate": 2, "bleu": 10, "chrf": 18}[aggregate]
+    zeros, applies = np.zeros((4, width)), np.array([True, False, False, False])
+    wrong = np.ones_like(zeros)  # where it does not apply, whatever stands there counts for nothing
+    wrong[0] = 0
+    everywhere, nowhere, full = np.ones(4, dtype=bool), np.zeros(4, dtype=bool), np.random.default_rng(0).random((4, 2))
+    systems, names = [zeros, wrong, zeros, zeros, full], [*[aggregate] * 4, "rate"]
+    scores, draws = bootstrap(systems, names, 100, applies=[everywhere, applies, nowhere, None, None])
+    empty = float(AGGREGATES[aggregate](np.zeros(width)))  # of empty hypotheses with empty references
+    drawn = all_counts(4, 100)[:, 0] > 0
+    assert 0 < drawn.sum() < 100
+    np.testing.assert_array_equal(scores[:4], [empty, empty, np.nan, empty])
+    np.testing.assert_array_equal(draws[1], np.where(drawn, empty, np.nan))
+    assert np.isnan(draws[2]).all()
+    for place in (0, 3):
+        np.testing.assert_array_equal(draws[place], np.full(100, empty))
+    np.testing.assert_array_equal(draws[4], bootstrap([full], ["rate"], 100)[1][0])  # the others' masks change nothing
+
+
+@pytest.mark.parametrize("resamples", [0, -1, 2.5])
+def test_a_number_of_resamples_that_is_none_is_refused(resamples: int) -> None:
+    with pytest.raises(UsageError, match=rf"resamples={resamples}: give a whole number of at least 1"):
+        bootstrap([np.ones((3, 2))], ["mean"], resamples)
+
+
 def test_systems_of_one_aggregate_may_have_more_statistics_or_fewer() -> None:
     """chrF and chrF++ are both of "chrf"."""
     counts = np.random.default_rng(0).integers(1, 9, size=(30, 24)).astype(float)
@@ -109,6 +137,7 @@ def test_interval_of_a_mean_is_the_textbook_one() -> None:
     half = 1.96 * scores.std() / 20
     assert interval(draws[0]) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=0.1)
     assert interval(np.array([np.nan, *range(101)])) == pytest.approx((2.5, 97.5))
+    assert interval(np.full(3, np.nan)) is None
 
 
 def test_p_of_a_mean_is_about_the_t_tests(stats: Any) -> None:

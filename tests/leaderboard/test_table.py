@@ -278,6 +278,81 @@ def test_a_metric_that_applies_nowhere_leaves_a_gap(make_run: MakeRun, tmp_path:
     assert cell(board, "base", "comet").value is None and cell(board, "base", "bleu").value is not None
 
 
+def without(folder: Path, metric: str, left_out: set[int]) -> None:
+    """Changes a run so that the metric gives no score to some examples."""
+    run = read_run(folder)
+    assert run.result is not None
+    none = Score(None, (0.0, 0.0))
+    samples = [
+        replace(s, metrics={**s.metrics, metric: none}) if int(s.id[1:]) in left_out else s for s in run.samples.records
+    ]
+    write_samples(folder, samples)
+    write_result(folder, run.result)
+
+
+@pytest.mark.parametrize("metric", ["comet", "wer"])
+def test_rows_are_compared_where_the_metric_applies_for_both(
+    make_run: MakeRun, tmp_path: Path, with_wer: tuple[MetricInfo, ...], metric: str
+) -> None:
+    """Whoever leaves out what is hard gains nothing."""
+    base = make_run("base", 0.6, None, metrics=with_wer)
+    kept = read_run(base).samples.scores[metric]
+    place = [m.name for m in with_wer].index(metric)
+    order = np.argsort(kept if metric == "comet" else -kept)
+    hard = {int(index) for index in order[:20]}
+    for seed in (0, 1):
+        folder = make_run("sft", 0.6, seed, metrics=with_wer)
+        same = read_run(base)
+        assert same.result is not None
+        write_samples(folder, same.samples.records)
+        write_result(folder, same.result)
+        without(folder, metric, hard if seed else {0})
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    better = cell(board, "sft", metric)
+    test = better.base
+    assert test is not None and better.value is not None
+    assert (test.difference, test.p, test.examples) == (0.0, 1.0, 60 - len(hard | {0}))
+    assert abs(better.value - (cell(board, "base", metric).value or 0)) > 1  # its own score is over what it applies to
+    display = with_wer[place].display
+    said = (
+        f"{display} applies to 60 of 60 test examples (base), to 40 to 59 (sft); two are compared where it applies to"
+    )
+    assert any(note.startswith(said) for note in board.notes)
+    assert sum(" applies to " in note for note in board.notes) == 1
+    assert cell(board, "sft", "bleu").base.examples == 60  # type: ignore[union-attr]
+
+
+def test_a_comparison_is_that_of_the_common_examples_alone(make_run: MakeRun, tmp_path: Path) -> None:
+    folders = make_run("base", 0.5, None), make_run("sft", 0.6)
+    left_out = {0, 1, 2}, {2, 3, 4, 5}
+    for folder, indices in zip(folders, left_out, strict=True):
+        without(folder, "comet", indices)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    test = cell(board, "sft", "comet").base
+    common = np.array([index not in set.union(*left_out) for index in range(60)])
+    systems = [read_run(folder).samples.statistics["comet"] * common[:, None] for folder in folders]
+    scores, draws = bootstrap(systems, ["mean"] * 2, B)
+    assert test is not None and test.examples == 54
+    assert test.difference == pytest.approx(scores[1] - scores[0])
+    assert test.interval == pytest.approx(np.percentile(draws[1] - draws[0], (2.5, 97.5)))
+    assert test.p == paired_p(test.difference, draws[1] - draws[0])
+
+
+def test_rows_without_a_common_example_are_not_tested(make_run: MakeRun, tmp_path: Path) -> None:
+    for folder, indices in ((make_run("base", 0.5, None), range(30)), (make_run("sft"), range(30, 60))):
+        without(folder, "comet", set(indices))
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert cell(board, "sft", "comet").value is not None and cell(board, "sft", "comet").base is None
+    assert cell(board, "sft", "bleu").base is not None and board.family == 3
+    assert any(note.startswith("comet[tiny] applies to 30 of 60 test examples; two are") for note in board.notes)
+
+
+def test_one_is_one(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None, n=1)
+    (board,) = leaderboard(tmp_path / "runs", resamples=1)
+    assert "1 test example; 95% intervals over examples from 1 bootstrap resample" in "\n".join(board.notes)
+
+
 def test_neither_torch_nor_transformers_is_loaded(ablation: Path) -> None:
     code = (
         "import sys, rich.console\n"

@@ -36,6 +36,14 @@ def sometimes(completions, id, **columns):
 
 sometimes.range = (0.0, 1.0)
 
+def hardly(completions, **columns):
+    return [0.5 if text else 0.5004 for text in completions]
+
+def slightly(completions, **columns):
+    return [0.5 if text else 0.5006 for text in completions]
+
+hardly.range = slightly.range = (0.0, 1.0)
+
 def never(completions, **columns):
     return [None for text in completions]
 
@@ -135,9 +143,7 @@ def test_gold_without_the_declared_maximum_is_a_bug() -> None:
     off = [example.id for example in examples if example.references[0].startswith("D")]
     assert 1 < len(off) < 10 and list(braggart.gold_off_maximum) == off
     assert set(braggart.gold_off_maximum.values()) == {90.0}
-    assert (
-        f"braggart declares that gold scores 100, but on {len(off)} of 10 examples" in found.findings[0]
-    )
+    assert f"braggart declares that gold scores 100, but on {len(off)} of 10 examples" in found.findings[0]
     assert f"{off[0]} (90)" in found.findings[0]
     assert binary.maximum == 1.0 and not binary.gold_off_maximum
     assert "Gold has the declared maximum on every example under binary." in found.findings
@@ -148,9 +154,39 @@ def test_where_a_reward_does_not_apply_counts_for_nothing() -> None:
     assert (cells[GOLD].mean, cells[GOLD].examples) == (100.0, 5)
     assert cells["empty"].over_near_miss == -100.0 and cells["full stop"].ties_near_miss
     assert "sometimes applies to 5 of 9 examples." in said
-    cells, said = only(audit(["./own.py:never"], limit=3))
-    assert {(cell.mean, cell.examples, cell.over_near_miss) for cell in cells.values()} == {(None, 0, None)}
-    assert "never applies to 0 of 3 examples." in said and "under never" not in said
+
+
+def test_a_reward_that_applies_to_nothing_is_refused_where_it_is_named(few_manifest: Path) -> None:
+    result = call("--rewards", "./own.py:never", "--limit", "3")
+    assert result.exit_code == 1 and "never does not apply here: it gave no score to any of 27 hyp" in result.output
+    metrics = f"manifest(path={few_manifest}, metrics='./own.py:never,bleu')"
+    found = audit(benchmark=metrics)
+    assert "./own.py:never" not in [reward.spec for reward in found.rewards]
+    assert any(finding.startswith("./own.py:never is left out: reward ./own.py:never") for finding in found.findings)
+    with pytest.raises(SpeechbenchError, match="no score to any of"):
+        audit(["./own.py:never"], metrics)
+
+
+def test_a_reward_may_be_one_text() -> None:
+    assert [reward.spec for reward in audit("bleu, chrf(word_order=2)", limit=2).rewards] == [
+        *("bleu", "chrf(word_order=2)")
+    ]
+
+
+def test_what_is_not_seen_to_differ_is_a_tie() -> None:
+    """No mark stands at figures that look the same."""
+    for spec, is_tie in (("./own.py:hardly", True), ("./own.py:slightly", False)):
+        cells, said = only(audit([spec], limit=4))
+        assert cells["empty"].mean == pytest.approx(50.04 if is_tie else 50.06)
+        assert cells["empty"].ties_near_miss == is_tie and cells["empty"].beats_near_miss != is_tie
+        assert ("pays more than for gold" in said) != is_tie
+        assert "by 0.0" not in said and "-0.0" not in said
+
+
+def test_one_is_one() -> None:
+    result = call("--rewards", "bleu,./own.py:length", "--limit", "1")
+    assert "mean reward over 1 example of test" in result.output and "on 1 of 1 example)" in result.output
+    assert "1 examples" not in result.output
 
 
 def test_an_examples_rows_are_one_group_and_seeds_are_told_apart() -> None:
@@ -170,7 +206,7 @@ def test_an_examples_rows_are_one_group_and_seeds_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("confidence", "reward confidence cannot be audited: it needs the log-probabilities"),
+        ("confidence", "reward confidence needs the log-probabilities of the model"),
         ("sum(bleu + chrf, normalize=group)", "group"),
         ("blue", "did you mean 'bleu'?"),
         ("comet(model=no/where/model.ckpt)", "there is no checkpoint no/where/model.ckpt"),

@@ -24,7 +24,7 @@ def test_constant() -> None:
     assert Constant().signature() != Constant(0.25).signature()
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "half", None])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "half", None, True, False])
 def test_constant_must_be_finite(value: object) -> None:
     with pytest.raises(UsageError, match="finite number"):
         Constant(value)  # type: ignore[arg-type]
@@ -74,8 +74,9 @@ def test_length_knows_nothing_of_the_reference() -> None:
     assert len(set(Length().score(Batch.of(["Ja, ja."] * 3, [ITEM, other, bare])))) == 1
 
 
-def test_length_counts_characters_in_languages_without_spaces() -> None:
-    chinese = dataclasses.replace(ITEM, target_language="zh-CN")
+@pytest.mark.parametrize("language", ["zh-CN", "zho", "cmn", "yue", "jpn", "tha"])
+def test_length_counts_characters_in_languages_without_spaces(language: str) -> None:
+    chinese = dataclasses.replace(ITEM, target_language=language)
     assert Length(8).score(Batch.of(["我 喜欢 ", "我喜欢"], [chinese, ITEM])) == [3 / 8, 1 / 8]
 
 

@@ -143,6 +143,13 @@ def test_a_plain_function_has_parameters_and_columns() -> None:
     assert "question, source, all others" in call("show", "./own.py:vowels").output
 
 
+def test_a_plain_function_needs_what_it_names() -> None:
+    Path("equal.py").write_text("def equal(hypothesis, reference):\n    return float(hypothesis == reference)\n")
+    assert show("./equal.py:equal").needs == ("reference",)
+    assert "nothing but the hypothesis" not in call("show", "./equal.py:equal").output
+    assert show("./own.py:vowels").needs == ()
+
+
 def test_a_class_without_docstring_does_not_speak_with_its_parents_words() -> None:
     found = show("./own.py:Silent")
     assert found.summary == "" and found.details == () and Reward.__doc__

@@ -183,6 +183,64 @@ def test_plain_function_is_called_once_for_each_hypothesis() -> None:
     assert wrap(same_length).score(Batch.of(["Ja"], [bare])) == [None], "does not apply without a reference"
 
 
+def test_only_a_function_that_names_the_reference_is_called_for_each() -> None:
+    def any_of(hypothesis: str, **columns: Any) -> float:
+        calls.append(columns["reference"])
+        return float(hypothesis in columns["references"])
+
+    calls: list[str | None] = []
+    bare = Example("3", None, "", (), None, "en", "de")
+    assert wrap(any_of).score(Batch.of(["Jawohl.", "Ja"], [FIRST, bare])) == [1.0, 0.0]
+    assert calls == ["Ja.", None]
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.bool_, np.int64, bool])
+def test_the_best_of_several_references_is_found_among_numpys_numbers(number: Any) -> None:
+    def same(hypothesis: str, reference: str) -> Any:
+        return number(hypothesis == reference)
+
+    assert checked_scores(wrap(same), Batch.of(["Jawohl."], [FIRST])) == [1.0]
+
+
+def of_reference(hypothesis: str, reference: str) -> float:
+    return 0.0
+
+
+def of_all(hypothesis: str, references: list[str], source: str) -> float:
+    return 0.0
+
+
+def of_audio(hypothesis: str, audio: object, source: str | None = None) -> float:
+    return 0.0
+
+
+def of_lists(completions: list[str], reference: list[str], source: list[str], **columns: Any) -> list[float]:
+    return []
+
+
+def of_anything(completions: list[str], references: Any = None, **columns: Any) -> list[float]:
+    return []
+
+
+def of_nothing(hypothesis: str, **columns: Any) -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("function", "needs", "several"),
+    [
+        (of_reference, {"reference"}, "best"),
+        (of_all, {"reference", "source"}, "pooled"),
+        (of_audio, {"audio"}, "none"),
+        (of_lists, {"reference", "source"}, "first"),
+        (of_anything, set(), "pooled"),
+        (of_nothing, set(), "none"),
+    ],
+)
+def test_a_function_needs_what_it_names_without_a_default(function: Any, needs: set[str], several: str) -> None:
+    assert (wrap(function).needs, wrap(function).several_references) == (needs, several)
+
+
 def test_plain_function_may_ask_for_any_column() -> None:
     seen = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -273,6 +274,9 @@ def test_signature_tells_all_that_the_score_depends_on(tmp_path: Path, monkeypat
     assert signature("zh")["words"] == "characters"
     others = [signature("de"), signature("mul"), signature("tr"), signature("en", synonyms=False)]
     others += [signature("en", case=True), signature("en", punctuation=False)]
+    assert signature("en", punctuation=False)["unicode"] == unicodedata.unidata_version
+    for code, short in (("eng", "en"), ("ger", "de"), ("nob", "nb"), ("cmn", "zh"), ("jpn", "ja"), ("tha", "th")):
+        assert signature(code) == signature(short)
     write_wordnet(tmp_path / "corpora" / "wordnet", {**SYNSETS, "noun": [["car", "dog"]]})
     use_data(monkeypatch, tmp_path)
     others.append(signature("en"))

@@ -94,6 +94,8 @@ def test_the_published_tokenizer_loses_german_letters_and_ours_does_not() -> Non
         ("fu\u0308nf", ["fünf"]),  # the same letter, in two code points
         ("我喜欢ABC 12个", ["我", "喜", "欢", "abc", "12", "个"]),
         ("リンゴを", ["リ", "ン", "ゴ", "を"]),
+        ("サーバーabc", ["サ", "ー", "バ", "ー", "abc"]),  # the long mark is no script's own
+        ("ｻｰﾊﾞｰabc", ["ｻ", "ｰ", "ﾊ", "ﾞ", "ｰ", "abc"]),
         ("กินข้าว", ["กิ", "น", "ข้", "า", "ว"]),  # marks stay with their letters
         ("هذا كِتاب", ["هذا", "كِتاب"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
@@ -190,6 +192,7 @@ class Anything(Benchmark):
 
 def test_the_stemmer_is_for_english() -> None:
     Rouge1(stemmer=True).check(Anything("en-US"))
+    Rouge1(stemmer=True).check(Anything("eng"))
     Rouge1().check(Anything("de"))
     with pytest.raises(UsageError, match="target language of anything is de: leave out stemmer"):
         Rouge1(stemmer=True).check(Anything("de"))

@@ -70,7 +70,12 @@ def test_batches_of_which_nothing_applies_are_silent_and_refused_only_if_it_neve
     with pytest.raises(SpeechbenchError, match="reward noted does not apply here"):
         ask(scorer, ["?", "?"])
     scorer = Scorer(Noted())
+    scorer.require_applied()
+    ask(scorer, ["?"])
+    with pytest.raises(SpeechbenchError, match=r"reward noted does not apply here: .* example 'a'"):
+        scorer.require_applied()
     ask(scorer, ["x", "?"])
+    scorer.require_applied()
     for _ in range(scoring.PATIENCE):
         assert ask(scorer, ["?", "?"]) == [[None, None]]
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from speechbench.benchmarks.base import Benchmark
 from speechbench.benchmarks.mini.grammar import VALUES
@@ -112,7 +112,7 @@ class Slots(Reward):
     """
 
     display = "slots"
-    family: ClassVar[str] = "exact"
+    family = "exact"
     maximum = 1.0
     several_references = "first"
     is_pure = True

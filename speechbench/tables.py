@@ -1,0 +1,59 @@
+"""What all tables of scores share: how many decimals, how many columns, and how counts are worded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+T = TypeVar("T")
+
+NOTHING = "\N{EN DASH}"
+"""Where there is no figure."""
+
+
+def decimals_of(scale: float) -> int:
+    """How many decimals of a metric's scores are worth showing, by its field's scale over unit scale."""
+    return 1 if abs(scale) >= 10 else 3
+
+
+def figure(value: float | None, scale: float) -> str:
+    """A score or a difference on the field's scale, to the decimals worth showing; never "-0.0"."""
+    decimals = decimals_of(scale)
+    return NOTHING if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, "1 segment" or "2 segments"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def packed(parts: Sequence[T], table_of: Callable[[Sequence[T]], Table], console: Console) -> list[list[T]]:
+    """Shares columns out among as few tables as the console's width allows, in their order.
+
+    Args:
+        parts: What has a column each.
+        table_of: The table of some of them.
+        console: Where the tables are printed.
+
+    Returns:
+        The parts of each table, at least one in each.
+    """
+    tables: list[list[T]] = []
+    for part in parts:
+        if tables and fits(table_of([*tables[-1], part]), console):
+            tables[-1].append(part)
+        else:
+            tables.append([part])
+    return tables
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Whether a table can be printed without a cell being broken that need not be."""
+    from rich.measure import Measurement
+
+    wide = console.options.update_width(10_000)
+    return Measurement.get(console, wide, table).maximum <= console.width
