@@ -9,6 +9,7 @@ number of tokens of the whole window on all processes.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from abc import ABC, abstractmethod
@@ -70,7 +71,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._logged: dict[str, list[float]] = {}
         self._window_ready = 0.0
         self._stop = Stop()
-        self.scorer = None if self.reward is None else Scorer(self.reward)
+        self.scorer = None if self.reward is None else Scorer(self.reward, int(os.environ.get("RANK", 0)))
         self.watch = Watch(self.subject, config, self.reward)
         examples = benchmark.load("train", config.limit)
         if not examples:

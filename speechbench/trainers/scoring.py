@@ -23,7 +23,7 @@ from speechbench.run_files import replace
 from speechbench.seeds import derive
 from speechbench.threads import begun
 
-FILE = "scores.json"  # in a checkpoint
+FILE = "scores-{rank}.json"  # in a checkpoint; each process has prompts of its own
 PATIENCE = 10
 """Batches after which a reward that has applied to nothing is refused."""
 KEPT = 200_000  # scores, at some 50 bytes each in a checkpoint
@@ -38,14 +38,16 @@ class Scorer:
 
     Args:
         reward: What scores.
+        rank: Of the process, where several train together.
 
     Attributes:
         seconds: Wall time of the reward's scoring so far by its display, and of each part of a combined one.
         usage: What scoring has used up so far that someone pays for, as `Reward.usage` says it.
     """
 
-    def __init__(self, reward: Reward) -> None:
+    def __init__(self, reward: Reward, rank: int = 0) -> None:
         self.reward = reward
+        self.file = FILE.format(rank=rank)
         self.seconds: dict[str, float] = {}
         self.usage: dict[str, float] = {}
         self._kept: dict[str, float | None] = {}
@@ -144,7 +146,7 @@ class Scorer:
         Returns:
             What `go_on` wants beside them, as JSON can write it.
         """
-        replace(checkpoint / FILE, json.dumps(self._kept))
+        replace(checkpoint / self.file, json.dumps(self._kept))
         return {"seconds": self.seconds, "usage": self.usage, "silent": self._silent}
 
     def go_on(self, checkpoint: Path, counted: Mapping[str, Any]) -> None:
@@ -154,11 +156,11 @@ class Scorer:
             SpeechbenchError: If the scores cannot be read.
         """
         try:
-            self._kept = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
+            self._kept = json.loads((checkpoint / self.file).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SpeechbenchError(
-                f"{checkpoint / FILE} cannot be read ({error}): remove the folder {checkpoint}, and the same command "
-                "trains anew"
+                f"{checkpoint / self.file} cannot be read ({error}): remove the folder {checkpoint}, and the same "
+                "command trains anew"
             ) from None
         self.seconds, self.usage = dict(counted["seconds"]), dict(counted["usage"])
         self._silent = counted["silent"]

@@ -101,9 +101,15 @@ def test_training_that_goes_on_knows_what_it_knew(tmp_path: Path) -> None:
     assert len(reward.asked) == 2
     assert second.seconds["noted"] > first.seconds["noted"]
     assert second.usage == first.usage == {"characters": 2}
-    (tmp_path / "scores.json").write_text("{")
-    with pytest.raises(SpeechbenchError, match=r"scores.json cannot be read .* remove the folder"):
+    (tmp_path / "scores-0.json").write_text("{")
+    with pytest.raises(SpeechbenchError, match=r"scores-0.json cannot be read .* remove the folder"):
         second.go_on(tmp_path, {})
+
+
+def test_processes_that_train_together_keep_scores_apart(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        Scorer(Noted(), rank).save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"scores-0.json", "scores-1.json"}
 
 
 def test_use_is_counted_for_this_training_alone() -> None:
