@@ -84,7 +84,7 @@ class Reward(ABC):
         aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
         incidental: Parameters that cannot change a score, or that the signature tells of in a way that lasts (a
-            checkpoint's hash instead of its folder): another value is no other run.
+            checkpoint's hash and own name instead of the way to it): another value is no other run.
         is_pure: Whether a score depends on example and text alone (in a neural scorer, but for its last bits), so that
             it can be kept: not on the batch's seeds and log-probabilities, nor on what else is in the batch.
         waits: Whether scoring waits for something outside this process, so that other work may go on meanwhile.

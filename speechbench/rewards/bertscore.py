@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.hub import fetch
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.bertscore_defaults import KNOWN, LANGUAGES, baseline_of, default_model, layer_of
-from speechbench.rewards.encoding import sha256_of
+from speechbench.rewards.encoding import files_of, name_of, sha256_of
 from speechbench.rewards.texts import column
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _CONFIGURATION = (
     "added_tokens.json",
     "vocab.*",
     "merges.txt",
+    "bpe.codes",
     "*.model",
 )
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # in transformers' order of preference
@@ -48,8 +49,7 @@ class _Encoder:
     @property
     def name(self) -> str:
         """The encoder without the folders that lead to it: they differ between machines."""
-        folder = Path(self.model).expanduser()
-        return folder.absolute().name if folder.is_dir() else self.model
+        return name_of(self.model)
 
     @cached_property
     def folder(self) -> Path:
@@ -57,19 +57,19 @@ class _Encoder:
         folder = Path(self.model).expanduser()
         if folder.is_dir():
             return folder
-        return fetch(self.model, (*_CONFIGURATION, *_WEIGHTS), lambda found: bool(_files(found, _WEIGHTS)))
+        return fetch(self.model, (*_CONFIGURATION, *_WEIGHTS), lambda found: bool(files_of(found, _WEIGHTS)))
 
     @cached_property
     def sha256(self) -> str:
         """Of all files that its vectors depend on."""
-        weights = _files(self.folder, _WEIGHTS)
+        weights = files_of(self.folder, _WEIGHTS)
         if not weights:
             raise SpeechbenchError(
                 f"bertscore: {self.folder} holds no weights ({' or '.join(_WEIGHTS)}): name a folder with an encoder "
                 "as transformers saves it"
             )
         read = [file for file in weights if file.suffix == weights[0].suffix]  # another kind may lie beside it
-        return sha256_of([*_files(self.folder, _CONFIGURATION), *read])
+        return sha256_of([*files_of(self.folder, _CONFIGURATION), *read])
 
     @cached_property
     def matcher(self) -> Matcher:
@@ -101,7 +101,8 @@ class BertScore(Reward):
         layer: Whose output is compared, 0 for the embeddings; by default bert-score's for this encoder.
         rescale: Whether the score is rescaled to (F - b) / (1 - b) with a baseline b.
         baseline: That b; by default bert-score's for the encoder, layer and target language.
-        batch_size: Texts in one forward of the encoder.
+        batch_size: Texts in one forward of the encoder. A text is cut to the tokens that the encoder takes, or to
+            2,048 where it has no end.
 
     Raises:
         UsageError: If a value is out of range, or a layer or a baseline has no default.
@@ -249,8 +250,3 @@ class BertScore(Reward):
                 )
             self._encoders[model] = _Encoder(model, layer)
         return self._encoders[model]
-
-
-def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """A folder's files, pattern by pattern."""
-    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]

@@ -24,7 +24,7 @@ _WINDOW = 512  # pairs whose token vectors are in memory together
 # bert-score sets a space in front for these tokenizers, with which the first word is spelt as any other.
 _SPACED = ("RobertaTokenizer", "RobertaTokenizerFast", "GPT2Tokenizer", "GPT2TokenizerFast")
 
-_LONGEST = 512  # tokens, where neither the tokenizer nor the encoder says
+_LONGEST = 2048  # tokens, where neither the tokenizer nor the encoder says: memory has an end
 
 
 class Vectors(NamedTuple):
@@ -175,7 +175,8 @@ def load(folder: Path, layer: int) -> Matcher:
         raise _no_encoder(folder, "its tokenizer has no padding token")
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers 5 makes where there are no files
         raise _no_encoder(folder, "its tokenizer has no vocabulary")
-    model = whole.get_encoder() if config.is_encoder_decoder else whole
+    has_both = config.is_encoder_decoder or all(hasattr(whole, part) for part in ("encoder", "decoder"))
+    model = whole.get_encoder() if has_both else whole
     used = {id(parameter) for parameter in model.parameters()}
     absent = [
         name
@@ -236,7 +237,9 @@ def _positions(model: Any, config: Any) -> int:
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if isinstance(table, nn.Embedding):
         return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    return getattr(config, "max_position_embeddings", None) or _LONGEST
+    numbered = getattr(config, "max_position_embeddings", None) or 0
+    is_relative = getattr(config, "position_biased_input", True) is False  # DeBERTa's, which has no end
+    return numbered if numbered > 0 and not is_relative else _LONGEST
 
 
 def _no_encoder(folder: Path, why: str) -> SpeechbenchError:

@@ -15,7 +15,7 @@ from speechbench.benchmarks.mini.slots import refuse_outside_mini
 from speechbench.errors import UsageError
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.comet_files import encoder_hash, find_checkpoint, find_encoder
-from speechbench.rewards.encoding import sha256_of
+from speechbench.rewards.encoding import name_of, sha256_of
 
 if TYPE_CHECKING:
     from speechbench.rewards.comet_checkpoint import Checkpoint
@@ -73,7 +73,7 @@ class Comet(Reward):
     def _name(self) -> str:
         """The model without the folders that lead to it: they differ between machines."""
         path = Path(self.model)
-        return (path.absolute().parent.parent if path.suffix == ".ckpt" else path).name
+        return Path(name_of(str(path.parent.parent if path.suffix == ".ckpt" else path))).name
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

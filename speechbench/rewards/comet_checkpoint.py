@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -139,17 +138,21 @@ def read_checkpoint(path: Path, hparams_file: Path | None) -> Checkpoint:
         with torch.serialization.safe_globals(stand_ins):
             # Mapped where the format allows it: what a scorer needs to know of itself is not its gigabytes.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
+    except Exception as error:  # whatever the file at fault makes the unpickler stumble over
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpeechbenchError(
             f"{path} cannot be read as a checkpoint of weights only: {said}: get it again, or name another"
         ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise SpeechbenchError(f"{path} is no COMET checkpoint: it has no state_dict; name another")
-    inside = content.get("hyper_parameters", {})
+    inside = content.get("hyper_parameters") or {}
+    if not isinstance(inside, Mapping):
+        raise SpeechbenchError(f"{path} is no COMET checkpoint: its hyper_parameters have no names; name another")
     if not inside and not beside:
         raise SpeechbenchError(f"{path} names no hyper-parameters: put its hparams.yaml into {path.parent.parent}")
     kind = beside.get("class_identifier") or inside.get("class_identifier") or REGRESSION
+    if not isinstance(kind, str):
+        raise SpeechbenchError(f"{path}: its class_identifier {kind!r} is no name; get its hparams.yaml again")
     hparams = {**_DEFAULTS_OF.get(kind, {}), **beside, **inside, "class_identifier": kind}
     if beside.get("layer_transformation") == "sparsemax_patch":
         hparams["layer_transformation"] = "softmax"

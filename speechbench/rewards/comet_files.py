@@ -9,7 +9,7 @@ from speechbench.hub import fetch
 from speechbench.rewards.encoding import sha256_of
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "sentencepiece.model")
-_OF_ENCODER = ("config.json", "tokenizer_config.json", "special_tokens_map.json", *_TOKENIZERS)
+_OF_ENCODER = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *_TOKENIZERS)
 _LAYOUT = "Unbabel's layout is hparams.yaml and checkpoints/model.ckpt"
 
 
@@ -31,7 +31,7 @@ def find_checkpoint(model: str) -> Path:
             )
         return path
     if not path.is_dir():
-        path = fetch(model, ("hparams.yaml", "checkpoints/*.ckpt"), lambda folder: bool(_checkpoints(folder)))
+        path = fetch(model, ("hparams.yaml", "checkpoints/*.ckpt"), _is_whole)
     found = _checkpoints(path)
     usual = [file for file in found if file.name == "model.ckpt"] or found
     if not usual:
@@ -70,6 +70,11 @@ def encoder_hash(folder: Path) -> str:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("*.ckpt"))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Without hparams.yaml, a checkpoint would be taken for one of another class."""
+    return (folder / "hparams.yaml").is_file() and bool(_checkpoints(folder))
 
 
 def _is_encoder(folder: Path) -> bool:

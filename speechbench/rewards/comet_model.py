@@ -195,8 +195,8 @@ def load(checkpoint: Checkpoint, encoder: Path) -> Scorer:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(encoder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(encoder, local_files_only=True)
+        config = AutoConfig.from_pretrained(encoder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(encoder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise SpeechbenchError(

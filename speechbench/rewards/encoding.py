@@ -27,6 +27,18 @@ def sha256_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def files_of(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """A folder's files, pattern by pattern, each once."""
+    found = [file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()]
+    return list(dict.fromkeys(found))
+
+
+def name_of(model: str) -> str:
+    """A name on the hub as it is; of a folder its own name, without those that lead to it."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.exists() else model
+
+
 def batches_by_length(lengths: Sequence[int], size: int, full: int) -> Iterator[list[int]]:
     """Which texts to encode together: those of about one length, the shortest first.
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.hub import fetch, resolve
 from speechbench.rewards.base import Batch, Reward
-from speechbench.rewards.encoding import sha256_of
+from speechbench.rewards.encoding import files_of, name_of, sha256_of
 
 if TYPE_CHECKING:
     from speechbench.rewards.metricx_model import Scorer
@@ -83,7 +83,8 @@ class MetricX(Reward):
                 raise UsageError(f"metricx({name}={number}): the {name} is a whole number, at least {least}")
         if reference_free is not None and not isinstance(reference_free, bool):
             raise UsageError(f"metricx(reference_free={reference_free}): write true or false")
-        said = re.search(r"metricx-(23|24)(-qe)?", model.lower())
+        # The last that the path says: folders above may be named after other checkpoints.
+        said = max(re.finditer(r"metricx-(23|24)(-qe)?", model.lower()), key=re.Match.start, default=None)
         if version is None and said is None:
             raise UsageError(
                 f"metricx(model={model}): the name does not tell which MetricX it is: add version=24 or version=23"
@@ -100,7 +101,7 @@ class MetricX(Reward):
             )
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
         self.max_length = max_length or _LONGEST[self.version]
-        self.display = f"MetricX ({Path(model).name}{', no reference' if self.reference_free else ''})"
+        self.display = f"MetricX ({Path(name_of(model)).name}{', no reference' if self.reference_free else ''})"
         self._form = _FORMS[self.version, self.reference_free]
         names = ("source", "reference")
         self.needs = frozenset(name for name in names if f"{{{name}}}" in self._form)
@@ -144,7 +145,7 @@ class MetricX(Reward):
         return {
             "name": "metricx",
             "version": 1,
-            "checkpoint": Path(self.model).name,
+            "checkpoint": Path(name_of(self.model)).name,
             "input": self._form,
             "max_length": self.max_length,
             **self._hashes,
@@ -154,9 +155,12 @@ class MetricX(Reward):
 
     @cached_property
     def _hashes(self) -> Mapping[str, str]:
+        weights = files_of(self._folder, ("*.safetensors", "*.bin"))
+        if not weights:
+            raise SpeechbenchError(f"metricx: {self._folder} holds no weights: get the checkpoint again, whole")
         return {
-            "sha256": sha256_of(_files(self._folder, _OF_MODEL)),
-            "tokenizer": sha256_of(_files(self._tokenizer_folder, _OF_TOKENIZER)),
+            "sha256": sha256_of(files_of(self._folder, _OF_MODEL)),
+            "tokenizer": sha256_of(files_of(self._tokenizer_folder, _OF_TOKENIZER)),
         }
 
     @cached_property
@@ -193,10 +197,6 @@ class MetricX(Reward):
             errors[row] = error
         self._last = batch, errors
         return errors
-
-
-def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    return sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -85,7 +85,7 @@ def load(folder: Path, tokenizer_folder: Path, longest: int) -> Scorer:
 
     other = "name a MetricX checkpoint, as in metricx(model=google/metricx-24-hybrid-large-v2p6)"
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise SpeechbenchError(f"{folder} is no MetricX checkpoint ({_said(error)}): {other}") from error
     if config.model_type != "mt5" or config.vocab_size <= SCORE:
@@ -114,7 +114,7 @@ def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ImportError, OSError, ValueError) as error:
         if isinstance(error, ImportError) or "sentencepiece" in str(error):
             raise MissingError(

@@ -243,7 +243,7 @@ def write_encoder() -> Callable[..., Path]:
 
         torch.manual_seed(3)
         roles = {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
-        config = getattr(transformers, f"{kind}Config")(**roles, **settings)
+        config = getattr(transformers, f"{kind.removesuffix('Encoder')}Config")(**roles, **settings)
         model = getattr(transformers, f"{kind}Model")(config)
         with torch.no_grad():  # vectors that differ as those of a trained encoder do
             for name, weight in model.named_parameters():

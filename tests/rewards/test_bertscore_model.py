@@ -95,6 +95,30 @@ def test_texts_are_cut_where_the_tokenizer_names_no_limit(encoders: dict[str, Pa
         assert BertScore(str(folder), 2).score(batch(["zwei " * 300], references)) == with_limit
 
 
+ENDLESS: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("T5", FAMILIES["T5"]),
+    "encoder-of-t5": ("T5Encoder", FAMILIES["T5"]),
+    "deberta": ("DebertaV2", {**FAMILIES["DebertaV2"], "position_biased_input": False}),
+    "xlnet": ("XLNet", {"d_model": 32, "n_layer": 3, "n_head": 2, "d_inner": 48}),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_texts_are_not_cut_where_positions_have_no_end(
+    of_bert_score: Peer, write_encoder: Callable[..., Path], encoders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    kind, sizes = ENDLESS[name]
+    shutil.copytree(encoders["BERT"], folder, ignore=shutil.ignore_patterns("config.json", "*.safetensors"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = int(1e30)
+    tokenizer.save_pretrained(folder)
+    write_encoder(kind, folder, tokenizer, **sizes)
+    hypotheses, references = ["zwei rote " * 150, "drei"], [["zwei " * 650 + "drei"], ["drei " * 600]]
+    ours = BertScore(str(folder), 2).score(batch(hypotheses, references))
+    assert ours == pytest.approx(of_bert_score(folder, 2, hypotheses, references), abs=1e-5)
+
+
 def test_a_references_vectors_are_the_same_to_the_bit_wherever_it_is_scored(
     sentences: list[str], encoders: dict[str, Path]
 ) -> None:

@@ -145,3 +145,34 @@ def test_the_class_stands_in_the_checkpoint_where_there_is_no_hparams_file(tmp_p
     of_old_torch = tmp_path / "copy" / "checkpoints" / "model.ckpt"
     torch.save(torch.load(of_old_torch, weights_only=True), of_old_torch, _use_new_zipfile_serialization=False)
     assert Comet(folder).score_texts(["a"], ["zwei"], ["zwei"]) == TINY.score_texts(["a"], ["zwei"], ["zwei"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"state_dict": []}, "it has no state_dict"),
+        ({"state_dict": {}, "hyper_parameters": ["a"]}, "its hyper_parameters have no names"),
+        ({"state_dict": {}, "hyper_parameters": {"class_identifier": ["a"]}}, "is no name"),
+    ],
+)
+def test_other_files_of_torch_are_refused(tmp_path: Path, content: dict[str, Any], complaint: str) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(SpeechbenchError, match=complaint):
+        Comet(str(tmp_path / "other.ckpt")).signature()
+
+
+@pytest.mark.parametrize("text", ["", "a some", "b some", "e some", "."])
+def test_files_of_no_kind_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.ckpt").write_text(text)
+    with pytest.raises(SpeechbenchError, match=r"cannot be read as a checkpoint of weights only: \w+.*get it again"):
+        Comet(str(tmp_path / "other.ckpt")).signature()
+
+
+def test_an_encoder_with_code_of_its_own_is_refused_and_nobody_asked(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY_FOLDER, tmp_path / "copy")
+    marker = tmp_path / "ran"
+    (folder / "encoder" / "own.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    (folder / "encoder" / "config.json").write_text('{"auto_map": {"AutoConfig": "own.Config"}, "model_type": "own"}')
+    with pytest.raises(SpeechbenchError, match=r"holds no encoder's config\.json"):
+        Comet(str(folder)).score_texts(["a"], ["b"], ["c"])
+    assert not marker.exists()

@@ -293,3 +293,21 @@ def test_a_hub_that_cannot_be_reached_is_told_when_loaded(
         load_reward("metricx")
     with pytest.raises(MissingError, match=r"google/mt5-xl is not on this machine.*name a folder"):
         load_reward(f"metricx(model={str(checkpoint)!r}, version=24)")
+
+
+def test_the_last_name_in_a_path_tells_the_year(tmp_path: Path) -> None:
+    found = MetricX(str(tmp_path / "metricx-24-tests" / "metricx-23-qe-large-v2p0"))
+    assert (found.version, found.reference_free) == (23, True)
+
+
+def test_a_folder_without_weights_or_with_code_of_its_own_is_refused(tmp_path: Path, tokenizer: Path) -> None:
+    marker = tmp_path / "ran"
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    (folder / "config.json").write_text('{"auto_map": {"AutoConfig": "own.Config"}, "model_type": "own"}')
+    with pytest.raises(SpeechbenchError, match="holds no weights: get the checkpoint again"):
+        MetricX(**spec(folder, tokenizer)).signature()
+    with pytest.raises(SpeechbenchError, match="is no MetricX checkpoint"):
+        MetricX(**spec(folder, tokenizer)).score(Batch.of(["a"], [example(SOURCE, REFERENCE)]))
+    assert not marker.exists()

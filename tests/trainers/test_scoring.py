@@ -195,6 +195,6 @@ def test_what_is_kept_stays_in_the_training() -> None:
 def test_rewards_are_asked_without_gradients(waits: bool) -> None:
     class Neural(Noted):
         def score(self, batch: Batch) -> list[float | None]:
-            return [float(value) for value in torch.nn.Linear(1, 1)(torch.ones(len(batch.hypotheses), 1)).numpy()]
+            return list(torch.nn.Linear(1, 1)(torch.ones(len(batch.hypotheses), 1)).numpy().flatten())
 
     assert Scorer(Neural(waits=waits)).begin([["x"]], EXAMPLES[:1], 0, 0)().isfinite().all()
