@@ -90,8 +90,9 @@ def assert_equal(one: torch.nn.Module, other: torch.nn.Module) -> None:
         ("grpo", 1, 1, 2, 2),
         ("mixed-grpo", 1, 1, 2, 2),
         ("grpo", 2, 1, 1, 2),
-        ("grpo", 2, 1, 2, 2),
-        ("grpo", 2, 2, 6, 4),  # five batches: the third step's window is smaller, and so not its samples' second
+        pytest.param("grpo", 2, 1, 2, 2, marks=pytest.mark.slow),
+        # Five batches: the third step's window is smaller, and so not its samples' second.
+        pytest.param("grpo", 2, 2, 6, 4, marks=pytest.mark.slow),
     ],
 )
 def test_a_stop_ends_the_step_and_going_on_equals_never_stopped(

@@ -99,7 +99,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("trainer", ["sft", "grpo", "mixed-grpo"])
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path, trainer: str, accumulation: int) -> None:
     kinds = {
         "sft": (sft.train, SftConfig),
