@@ -131,7 +131,8 @@ class Scorer:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """While it lasts, combinations ask for their parts' scores here; measuring must not be given what is kept."""
-        combinations = list(self.reward.combinations()) if isinstance(self.reward, Combined) else []
+        # Each once: (bleu + chrf)*(bleu + chrf) may hold one sum twice.
+        combinations = set(self.reward.combinations()) if isinstance(self.reward, Combined) else set()
         for combination in combinations:
             combination.ask = self._ask_part
         try:

@@ -198,3 +198,8 @@ def test_rewards_are_asked_without_gradients(waits: bool) -> None:
             return list(torch.nn.Linear(1, 1)(torch.ones(len(batch.hypotheses), 1)).numpy().flatten())
 
     assert Scorer(Neural(waits=waits)).begin([["x"]], EXAMPLES[:1], 0, 0)().isfinite().all()
+
+
+def test_one_sum_may_be_two_factors() -> None:
+    part = Sum([Noted()], [2.0])
+    assert ask(Scorer(Product([part, part])), ["xx"]) == [[16.0]]
