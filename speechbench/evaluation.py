@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.benchmarks.decoding import expect
 from speechbench.benchmarks.loading import load_benchmark
+from speechbench.benchmarks.telling import refuse_or_tell
 from speechbench.errors import SpeechbenchError
 from speechbench.health import health
 from speechbench.libraries import set_up
@@ -85,8 +87,10 @@ def answer(
     was_training = model.training
     model.eval()
     with torch.no_grad():
+        expect(model, examples[:BATCH])
         for start in range(0, len(examples), BATCH):
             batch = examples[start : start + BATCH]
+            expect(model, examples[start + BATCH : start + 2 * BATCH])
             completions = model.sample(model.embed(batch), 1, sampling)
             texts += [group[0] for group in model.texts_of(completions)]
             tokens += completions.mask[:, 0].sum(-1).tolist()
@@ -118,6 +122,7 @@ def evaluate(
     """
     if not examples:
         raise SpeechbenchError("there is no example to evaluate: the split is empty")
+    examples = list(examples)  # used again and again
     for metric in metrics:  # what one of them lacks is told before the answers are written
         prepare(metric, examples)
     texts, tokens, cut = answer(model, examples, sampling, progress)
@@ -160,6 +165,7 @@ def evaluate_model(
     seed: int = 0,
     samples: Path | None = None,
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Measures one model on one split: what `speechbench eval` does.
 
@@ -173,6 +179,7 @@ def evaluate_model(
         seed: Of sampling.
         samples: Where to write every answer with its scores, as JSON lines.
         progress: Told of each batch.
+        strict: End at anything missing or broken in the data, instead of doing without.
 
     Returns:
         "metrics" by display name (by spec where two have one name) on the field's scale, their "signatures",
@@ -190,7 +197,7 @@ def evaluate_model(
         probe(samples)
     speech_model = load_model(model)
     examples = loaded.load(split, limit)
-    loaded.refuse_problems()
+    refuse_or_tell(loaded, progress or Progress(), strict)
     sampling = Sampling(temperature, loaded.max_completion_length, seed)
     measured = evaluate(speech_model, examples, scorers, sampling, progress)
     if samples is not None:

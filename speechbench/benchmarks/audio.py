@@ -1,39 +1,59 @@
-"""Audio files, decoded lazily, resampled and mixed to mono; what is broken is named, never passed on."""
+"""Recordings, decoded lazily, resampled and mixed to mono; what is broken is named, never passed on."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from speechbench.benchmarks import sample_cache
+from speechbench.benchmarks.sound_file import CUT, Unusable, in_memory, opened, sha256_of
 from speechbench.errors import SpeechbenchError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import soundfile
 
 SHORTEST = 0.025
 """Seconds that a recording must have: one window of the models' features."""
+LONGEST = 3600.0
+"""Seconds that it may have: beyond every model's hearing, and decoded it still fits into memory."""
 MEND = "put a whole recording there, or take its example out of the data"
-_SLACK = 0.1  # seconds that may lack at the end of what a header promises: decoders round, and nobody hears it
-_DENSEST = 5000  # samples a byte: FLAC's largest block of one value, and far beyond every other format
-_UNKNOWN_LENGTH = 0x7FFFF000  # WAV writers that stream put this much or more, or 0, where the length belongs
+RENEW = "run `speechbench benchmarks prepare` for it, and what was trained before stands apart"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one reading of a recording tells, without decoding more of it than its header and its end.
+
+    Attributes:
+        sha256: Of the file's bytes, hexadecimal; empty where they cannot be read.
+        seconds: Length, as the header gives it; 0 where it cannot be told.
+        rate: Samples a second, in Hz; 0 likewise.
+        channels: 0 likewise.
+        defect: What is wrong with it, said after its name; `None` if nothing was found.
+    """
+
+    sha256: str
+    seconds: float = 0.0
+    rate: int = 0
+    channels: int = 0
+    defect: str | None = None
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A file of speech.
+    """A file of speech; subclasses read their bytes from elsewhere: they have a `content` and a `stamp` of their own.
 
     Attributes:
         path: FLAC, WAV, MP3, Ogg Vorbis or Opus.
+        sha256: Of the bytes that it must have, hexadecimal; `None` where any will do.
     """
 
     path: Path
+    sha256: str | None = field(default=None, compare=False)
 
     def samples(self, rate: int) -> npt.NDArray[np.float32]:
         """Decodes the file.
@@ -45,37 +65,29 @@ class Audio:
             Mono samples, shape [sample], in [-1, 1] but for what resampling overshoots.
 
         Raises:
-            SpeechbenchError: If the file is missing, unreadable, cut off, shorter than `SHORTEST`, or holds a
-                NaN or an infinity.
+            SpeechbenchError: If the file is missing, unreadable, cut off, shorter than `SHORTEST`, longer than
+                `LONGEST`, is not the one that `sha256` says, or holds a NaN or an infinity; or if decoded audio
+                cannot be kept where `sample_cache.cache_in` says.
         """
+        with self._opened() as stream:
+            is_hashed = self.sha256 is not None or sample_cache.folder() is not None
+            found = sha256_of(stream) if is_hashed else ""
+            if self.sha256 not in (None, found):
+                raise SpeechbenchError(f"{self} has changed since the benchmark was read; {RENEW}")
+            return sample_cache.kept(found, rate, lambda: self._decode(stream, rate))
+
+    def _decode(self, stream: BinaryIO, rate: int) -> npt.NDArray[np.float32]:
         import numpy as np
 
-        content = self._content()
         try:
-            with _decoder(content) as file:
-                native_rate, promised = file.samplerate, _promised(file, content)
-                data = file.read(dtype="float32", always_2d=True)
-            if len(data) < promised:
-                raise _Unusable(_CUT)
-            _refuse_short(len(data), native_rate)
-            mono = data.mean(axis=1)
-            if not np.isfinite(mono).all():
-                raise _Unusable("holds samples that are no finite numbers")
-        except _Unusable as error:
-            raise self._error(str(error)) from error
+            mono, native_rate = _mono(stream)
+        except Unusable as error:
+            raise SpeechbenchError(f"{self} {error}; {MEND}") from error
         if native_rate != rate:
             import soxr
 
             mono = soxr.resample(mono, native_rate, rate, quality="HQ")
         return np.ascontiguousarray(mono, dtype=np.float32)
-
-    def defect(self) -> str | None:
-        """What is wrong with the file as far as can be told without opening it; `None` if nothing is."""
-        try:
-            size = self.path.stat().st_size
-        except OSError as error:
-            return f"audio file {self.path} {_unreadable(error)}"
-        return None if size else f"audio file {self.path} is empty (0 bytes)"
 
     def seconds(self) -> float:
         """Length as the file's header gives it.
@@ -83,111 +95,95 @@ class Audio:
         Raises:
             SpeechbenchError: If the file is missing or no audio.
         """
+        found = self.examine()
+        if found.defect is not None and not found.rate:
+            raise SpeechbenchError(f"{self} {found.defect}; {MEND}")
+        return found.seconds
+
+    def examine(self) -> Examined:
+        """Reads the whole file once; raises nothing."""
+        sha256, seconds, rate, channels = "", 0.0, 0, 0
         try:
-            with _decoder(self._content()) as file:
-                return float(file.frames / file.samplerate)
-        except _Unusable as error:
-            raise self._error(str(error)) from error
+            with self._opened() as stream:
+                sha256 = sha256_of(stream)
+                with opened(stream) as recording:
+                    rate, channels = recording.file.samplerate, recording.file.channels
+                    seconds = recording.frames / rate
+                    _refuse_length(recording.frames, rate)
+                    if not recording.reaches():
+                        raise Unusable(CUT)
+        except Unusable as error:
+            return Examined(sha256, seconds, rate, channels, str(error))
+        except SpeechbenchError as error:
+            return Examined(sha256, defect=str(error).removeprefix(f"{self} ").removesuffix(f"; {MEND}"))
+        return Examined(sha256, seconds, rate, channels)
 
-    def examine(self) -> tuple[str, str | None]:
-        """Reads the whole file once, without decoding more of it than its header and its end.
+    def content(self) -> bytes:
+        """The file's bytes.
 
-        Returns:
-            SHA-256 of the bytes, hexadecimal, empty where they cannot be read; and what is wrong, `None` if
-            nothing was found.
+        Raises:
+            SpeechbenchError: If they cannot be read.
         """
+        with self._opened() as stream:
+            return stream.read()
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The bytes as a stream; a file is read piece by piece, however long it is."""
+        if type(self).content is not Audio.content:
+            with in_memory(self.content()) as stream:
+                yield stream
+            return
         try:
-            content = self.path.read_bytes()
+            with self.path.open("rb", buffering=0) as file:
+                yield file
         except OSError as error:
-            return "", f"audio file {self.path} {_unreadable(error)}"
-        fingerprint, defect = hashlib.sha256(content).hexdigest(), None
-        try:
-            with _decoder(content) as file:
-                _refuse_short(file.frames, file.samplerate)
-                if not _reaches(file, _promised(file, content)):
-                    raise _Unusable(_CUT)
-        except _Unusable as error:
-            defect = f"audio file {self.path} {error}"
-        return fingerprint, defect
+            raise SpeechbenchError(f"{self} {unreadable(error)}; {MEND}") from error
 
-    def _content(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise self._error(_unreadable(error)) from error
+    def stamp(self) -> tuple[int, int]:
+        """Size and time of change: where both are as before, so are the bytes, as far as can be told unread.
 
-    def _error(self, defect: str) -> SpeechbenchError:
-        return SpeechbenchError(f"audio file {self.path} {defect}; {MEND}")
+        Raises:
+            OSError: If there is no such file.
+        """
+        found = self.path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    def __str__(self) -> str:
+        """As sentences begin about it."""
+        return f"audio file {self.path}"
 
 
-_CUT = "is cut off: it holds less than its header promises"
-_DAMAGED = "is damaged: its header promises more than a file of this size can hold"
-
-
-def _unreadable(error: OSError) -> str:
+def unreadable(error: OSError) -> str:
+    """Why a file cannot be read, said after its name."""
     return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
 
 
-def _undecodable(error: soundfile.LibsndfileError) -> str:
-    said = str(error.error_string).removeprefix("Error : ").rstrip(".")
-    if "does not exist" in said:  # libsndfile's word for what none of its decoders takes
-        said = "format not recognised"
-    if "seek" in said or "lost sync" in said:  # of FLAC and Ogg, whose end is looked for
-        said += ", as happens where a file is cut off or damaged"
-    return f"cannot be decoded: {said}"
+def _mono(stream: BinaryIO) -> tuple[npt.NDArray[np.float32], int]:
+    """All samples, shape [sample], the mean of the channels; and their rate in Hz."""
+    import numpy as np
+
+    with opened(stream) as recording:
+        rate, is_integer = recording.file.samplerate, recording.file.subtype.startswith("PCM")
+        _refuse_length(recording.frames, rate)
+        data = recording.read()
+    if len(data) < recording.promised:
+        raise Unusable(CUT)
+    _refuse_length(len(data), rate)
+    if data.shape[1] > 1:
+        mono = data.mean(axis=1)
+    else:
+        mono = data[:, 0]
+        if not is_integer:
+            mono += 0.0  # makes negative zeros positive, as the mean of several channels does
+    if not is_integer and not np.isfinite(mono).all():
+        raise Unusable("holds samples that are no finite numbers")
+    return mono, rate
 
 
-class _Unusable(Exception):
-    """What is wrong with a file's content, to be said after its name."""
-
-
-@contextmanager
-def _decoder(content: bytes) -> Iterator[soundfile.SoundFile]:
-    """An open file; what libsndfile finds wrong with it, then or in reading on, is `_Unusable`."""
-    import soundfile
-
-    if not content:
-        raise _Unusable("is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if not 0 <= file.frames <= _DENSEST * len(content):  # else it asks for memory that it cannot fill
-                raise _Unusable(_DAMAGED)
-            yield file
-    except soundfile.LibsndfileError as error:
-        raise _Unusable(_undecodable(error)) from error
-    except ValueError as error:  # of numpy, asked for fewer than no samples: seen of a damaged MP3
-        raise _Unusable(_DAMAGED) from error
-
-
-def _refuse_short(samples: int, rate: int) -> None:
+def _refuse_length(samples: int, rate: int) -> None:
     if samples < SHORTEST * rate:
         held = f"{samples} sample{'' if samples == 1 else 's'}" if samples else "no sample"
-        raise _Unusable(f"is too short: it holds {held} at {rate} Hz, less than {SHORTEST * 1000:.0f} ms")
-
-
-def _promised(file: soundfile.SoundFile, content: bytes) -> int:
-    """How many samples the header says there are, less `_SLACK`; 0 where nothing can be told from it."""
-    frames: int = file.frames
-    if content.startswith(b"RIFF"):  # where a WAV is cut, libsndfile corrects the number in silence
-        length = 8 + int.from_bytes(content[4:8], "little")
-        frames = frames * length // len(content) if 8 < length < _UNKNOWN_LENGTH else 0
-    elif file.format == "MP3" and not _counts_its_frames(content):
-        return 0  # libsndfile guesses, and for a varying bit rate it guesses wrong
-    return max(0, frames - int(_SLACK * file.samplerate))
-
-
-def _reaches(file: soundfile.SoundFile, promised: int) -> bool:
-    """Whether there is a sample where the promised ones end; a FLAC that is cut raises in looking for it."""
-    if promised >= file.frames:
-        return False
-    file.seek(promised)
-    return len(file.read(1, dtype="float32")) > 0
-
-
-def _counts_its_frames(mp3: bytes) -> bool:
-    """Whether an MP3's first frame is a Xing or Info header, which says how many follow."""
-    start = 0
-    if mp3.startswith(b"ID3"):  # tags stand first; their length has seven bits a byte
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(mp3[6:10], (21, 14, 7, 0), strict=False))
-    head = mp3[start : start + 200]
-    return b"Xing" in head or b"Info" in head
+        raise Unusable(f"is too short: it holds {held} at {rate} Hz, less than {SHORTEST * 1000:.0f} ms")
+    if samples > LONGEST * rate:
+        raise Unusable(f"is too long: it holds {samples / rate / 60:.0f} minutes, more than {LONGEST / 60:.0f}")

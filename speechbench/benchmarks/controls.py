@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechbench.benchmarks.audio import Audio
+from speechbench.benchmarks.audio import Audio, Examined
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Example
 
 if TYPE_CHECKING:
@@ -22,18 +23,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Silence(Audio):
-    """Silence as long as the file's speech."""
+    """Silence as long as the speech, and not equal to it.
+
+    Attributes:
+        speech: Any recording, wherever its bytes are; all but the samples is as it says.
+    """
+
+    path: Path = field(init=False, compare=False, repr=False)
+    sha256: str | None = field(init=False, compare=False, repr=False)
+    speech: Audio
+
+    def __post_init__(self) -> None:
+        """Takes over what tells where the speech is."""
+        object.__setattr__(self, "path", self.speech.path)
+        object.__setattr__(self, "sha256", self.speech.sha256)
 
     def samples(self, rate: int) -> npt.NDArray[np.float32]:
-        """Zeros, as many as the file has samples at this rate."""
+        """Zeros, as many as the speech has samples at this rate.
+
+        Raises:
+            SpeechbenchError: If the speech cannot be decoded.
+        """
         import numpy as np
 
-        return np.zeros_like(super().samples(rate))
+        return np.zeros_like(self.speech.samples(rate))
+
+    def examine(self) -> Examined:
+        """That of the speech."""
+        return self.speech.examine()
+
+    def content(self) -> bytes:
+        """That of the speech.
+
+        Raises:
+            SpeechbenchError: If it cannot be read.
+        """
+        return self.speech.content()
+
+    def stamp(self) -> tuple[int, int]:
+        """That of the speech.
+
+        Raises:
+            OSError: If it is not there.
+        """
+        return self.speech.stamp()
+
+    def __str__(self) -> str:
+        return str(self.speech)
 
 
 def no_audio(example: Example) -> Example:
     """Silence where the speech was."""
-    return dataclasses.replace(example, audio=None if example.audio is None else Silence(example.audio.path))
+    return dataclasses.replace(example, audio=None if example.audio is None else Silence(example.audio))
 
 
 def question_only(example: Example) -> Example:

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from speechbench.benchmarks import decoding
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Example
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.hub import resolve
@@ -121,11 +122,11 @@ class GraniteSpeech(SpeechModel):
         One utterance at a time: the encoder takes no mask, so padding would change its output.
         """
         assert example.audio is not None
-        if self.encoder_is_frozen and example.audio in self._encoded:
+        if self._is_encoded(example):
             return self._encoded[example.audio]
         device, dtype = self.granite.device, self.granite.dtype
         try:
-            samples = example.audio.samples(RATE)
+            samples = decoding.samples(example.audio, RATE)
         except SpeechbenchError as error:
             raise SpeechbenchError(f"example {example.id!r}: {error}") from error
         features = log_mel(torch.from_numpy(samples))[None].to(device, dtype)
@@ -142,6 +143,13 @@ class GraniteSpeech(SpeechModel):
         blocks = [nn.functional.pad(x, (0, 0, 0, -len(x) % window)).view(-1, window, x.shape[-1]) for x in encoded]
         projected = self.granite.projector(torch.cat(blocks))  # [window, query, hidden]
         return [x.flatten(0, 1) for x in projected.split([len(b) for b in blocks])]
+
+    def _is_encoded(self, example: Example) -> bool:
+        return self.encoder_is_frozen and example.audio in self._encoded
+
+    def expect(self, examples: Sequence[Example]) -> None:
+        """Begins to decode what `embed` will be given next, but for audio whose encoder output is kept."""
+        decoding.begin([e.audio for e in examples if e.audio is not None and not self._is_encoded(e)], RATE)
 
     def embed(self, examples: Sequence[Example]) -> Prompts:
         """Instruction embeddings with the audio's merged in at the placeholder, left out where there is none."""

@@ -22,6 +22,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.benchmarks.decoding import expecting
 from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
@@ -102,7 +103,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
                 label_names=[],
             ),
             train_dataset=examples,
-            data_collator=list,
+            data_collator=expecting(model),
         )
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
@@ -212,8 +213,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": seconds}
         if self.scorer is not None:
             seconds["rewards"] = dict(self.scorer.seconds)
-            parts = self.scorer.means()
-            if parts:
+            if parts := self.scorer.means():
                 line["parts"] = parts
             if self.scorer.usage:
                 line["usage"] = dict(self.scorer.usage)

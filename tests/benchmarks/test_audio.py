@@ -1,3 +1,8 @@
+import dataclasses
+import hashlib
+import os
+import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +74,15 @@ def test_broken_files_are_named_with_the_fix_in_decoding_and_before(tmp_path: Pa
         audio = Audio(tmp_path / name)
         with pytest.raises(SpeechbenchError, match=rf"{name}.*{says}.*; put a whole recording there, or take"):
             audio.samples(16_000)
-        _, defect = audio.examine()
-        assert defect is not None and says in defect and name in defect
+        found = audio.examine()
+        assert found.defect is not None and says in found.defect
+        assert str(tmp_path) not in found.defect and "put a whole" not in found.defect  # said after the name
+        if (tmp_path / name).is_file():
+            assert found.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
     for name in ("gone.wav", "text.wav", "folder.wav"):
         with pytest.raises(SpeechbenchError, match=rf"{name}.*; put"):
             Audio(tmp_path / name).seconds()
-    assert "missing" in str(Audio(tmp_path / "gone.wav").defect())
-    assert "0 bytes" in str(Audio(tmp_path / "zero.mp3").defect())
-    assert Audio(tmp_path / "none.wav").defect() is None
+    assert Audio(tmp_path / "short.flac").seconds() == pytest.approx(1199 / 48_000)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -107,8 +113,102 @@ def test_whole_files_pass_whatever_their_headers_leave_open(tmp_path: Path) -> N
     content = (tmp_path / "streamed.wav").read_bytes()
     (tmp_path / "streamed.wav").write_bytes(content[:4] + b"\xff\xff\xff\xff" + content[8:])
     for path in tmp_path.iterdir():
-        assert Audio(path).examine()[1] is None, path
-        assert len(Audio(path).samples(16_000)) >= 400
+        found = Audio(path).examine()
+        assert found.defect is None, path
+        assert found.rate == 16_000 and found.seconds == pytest.approx(len(Audio(path).samples(16_000)) / 16_000)
+
+
+def test_a_recording_that_is_not_the_one_of_the_index_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(16_000), 16_000)
+    sha256 = Audio(tmp_path / "a.wav").examine().sha256
+    audio = Audio(tmp_path / "a.wav", sha256)
+    assert audio == Audio(tmp_path / "a.wav")
+    np.testing.assert_array_equal(audio.samples(16_000), Audio(tmp_path / "a.wav").samples(16_000))
+    soundfile.write(tmp_path / "a.wav", tone(16_000, 441.0), 16_000)
+    with pytest.raises(SpeechbenchError, match=r"a\.wav has changed since the benchmark was read; run `speechbench be"):
+        audio.samples(16_000)
+    (tmp_path / "a.wav").write_text("no audio")  # that it changed says more than that it cannot be decoded
+    with pytest.raises(SpeechbenchError, match="has changed"):
+        audio.samples(16_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored(Audio):
+    """Bytes from elsewhere, as in tables."""
+
+    stored: bytes = b""
+
+    def content(self) -> bytes:
+        return self.stored
+
+    def __str__(self) -> str:
+        return "the audio of row 7"
+
+
+@pytest.mark.parametrize("has_memory_files", [True, False])
+def test_bytes_from_elsewhere_are_a_recording_as_those_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_memory_files: bool
+) -> None:
+    if not has_memory_files:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    for name, says in write_broken(tmp_path).items():
+        if not (tmp_path / name).is_file():
+            continue
+        audio = Stored(tmp_path / "7", stored=(tmp_path / name).read_bytes())
+        assert audio.examine() == Audio(tmp_path / name).examine()
+        with pytest.raises(SpeechbenchError, match=rf"^the audio of row 7 .*{says}.*; put a whole recording there"):
+            audio.samples(16_000)
+    for suffix in ("wav", "flac", "mp3", "ogg"):
+        soundfile.write(tmp_path / f"whole.{suffix}", tone(24_000), 24_000)
+        audio = Stored(tmp_path / "7", stored=(tmp_path / f"whole.{suffix}").read_bytes())
+        assert audio.examine() == Audio(tmp_path / f"whole.{suffix}").examine()
+        np.testing.assert_array_equal(audio.samples(16_000), Audio(tmp_path / f"whole.{suffix}").samples(16_000))
+
+
+def write_ten_hours(folder: Path) -> list[Path]:
+    """Ten hours, or what says so, in small files or such with holes."""
+    seconds = 36_000
+    soundfile.write(folder / "long.wav", np.zeros(25), 1_000, "PCM_U8")
+    with (folder / "long.wav").open("r+b") as wav:
+        for place, extra in ((4, 36), (40, 0)):
+            wav.seek(place)
+            wav.write((seconds * 1_000 + extra).to_bytes(4, "little"))
+        wav.truncate(44 + seconds * 1_000)
+    soundfile.write(folder / "long.flac", np.random.default_rng(0).uniform(-1, 1, 60_000), 8_000)
+    flac = bytearray((folder / "long.flac").read_bytes())
+    flac[21:26] = (flac[21] >> 4 << 36 | seconds * 8_000).to_bytes(5, "big")  # the number of samples has 36 bits
+    (folder / "long.flac").write_bytes(flac)
+    soundfile.write(folder / "long.mp3", np.zeros(80_000), 8_000)
+    content = (folder / "long.mp3").read_bytes()
+    (folder / "long.mp3").write_bytes(content[content.index(content[:2], 20) :] * (seconds // 10))
+    return [folder / name for name in ("long.wav", "long.flac", "long.mp3")]
+
+
+def test_ten_hours_are_refused_without_decoding_them(tmp_path: Path) -> None:
+    for path in write_ten_hours(tmp_path):
+        if path.suffix != ".mp3":  # counting its frames is slow when watched
+            tracemalloc.start()
+        found = Audio(path).examine()
+        assert found.defect is not None and re.search("is too long: it holds 6.. minutes, more than 60", found.defect)
+        assert found.seconds == pytest.approx(36_000, rel=0.02)
+        with pytest.raises(SpeechbenchError, match=rf"{path.name} is too long: .*; put a whole recording there, or"):
+            Audio(path).samples(16_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 3 << 20  # the samples have 144 MB or more
+
+
+def test_decoding_leaves_nothing_but_the_samples_in_memory(tmp_path: Path) -> None:
+    for channels in (1, 2):
+        soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-1, 1, (48_000 * 30, channels)), 48_000)
+        Audio(tmp_path / "a.flac").samples(16_000)  # imports
+        tracemalloc.start()
+        samples = Audio(tmp_path / "a.flac").samples(16_000)
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        decoded = 48_000 * 30 * 4
+        assert held < samples.nbytes + 100_000
+        assert peak < (decoded * (1 if channels == 1 else 3)) + samples.nbytes + 2_500_000
 
 
 def test_the_fingerprint_tells_texts_audio_and_order_apart(tmp_path: Path) -> None:
