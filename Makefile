@@ -20,10 +20,10 @@ endif
 # unbabel-comet, against which our COMET is tested, has a tested set for these only.
 ifneq ($(filter 3.11 3.12,$(MINOR)),)
 CONSTRAINTS := constraints.txt
-EXTRAS := comet,tts,rewards
+EXTRAS := comet,tts,rewards,datasets
 else
 CONSTRAINTS := constraints-no-comet.txt
-EXTRAS := tts,rewards
+EXTRAS := tts,rewards,datasets
 endif
 
 .PHONY: ablate study test lint types clean

@@ -61,6 +61,7 @@ def ablate(
     config: Mapping[str, Mapping[str, Any]] | None = None,
     out: Path | str = "runs",
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
@@ -70,7 +71,7 @@ def ablate(
         The leaderboard of this grid's runs.
     """
     progress = progress or Progress()
-    planned = plan(rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress)
+    planned = plan(rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict)
     run_all(planned, progress)
     return board_of(planned)
 
@@ -86,6 +87,7 @@ def train(
     config: Mapping[str, Mapping[str, Any]] | None = None,
     out: Path | str = "runs",
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> Training:
     """Does one training and its evaluation, and the base model's, if they are not there yet.
 
@@ -98,7 +100,7 @@ def train(
     """
     progress = progress or Progress()
     rewards = [] if reward is None else [reward]
-    planned = plan(rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress)
+    planned = plan(rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress, strict)
     run_all(planned, progress)
     return Training(board_of(planned), model_folder(planned.runs[-1]))
 
@@ -201,7 +203,7 @@ def _info(planned: Plan, run: PlannedRun) -> RunInfo:
         start=None if run.start is None else run.start.id,
         control=run.control,
         has_control_reward=run.reward is not None and run.reward.family == "control",
-        provenance=provenance(),
+        provenance={**provenance(), "data": dict(planned.benchmark.provenance())},
     )
 
 

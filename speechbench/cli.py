@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import printing, printing_rewards
+from speechbench import printing, printing_benchmarks, printing_rewards
 from speechbench.cli_parts import Group, options, specs, work
 from speechbench.errors import UsageError
-from speechbench.registry import BENCHMARKS, MODELS, TRAINERS, Registry
+from speechbench.registry import MODELS, TRAINERS, Registry
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,7 +37,7 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 @click.option("--seeds", callback=_seeds, default="0", show_default=True, help="As in 0,1,2.")
 @click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
-@options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
+@options("benchmark", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
@@ -61,7 +61,7 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
 @click.option("--trainer", required=True, help="sft, grpo, mixed-grpo, or your own.")
 @click.option("--reward", callback=specs, help="What it is trained on; none for sft.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@options("benchmark", "model", "steps", "limit", "config", "out", "json", "quiet")
+@options("benchmark", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
 def train(
     trainer: str, reward: list[str], seed: int, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any
 ) -> None:
@@ -86,7 +86,7 @@ def train(
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--samples", type=click.Path(path_type=Path), help="Write every answer with its scores to this JSONL.")
-@options("benchmark", "model", "limit", "json", "quiet")
+@options("benchmark", "model", "limit", "strict", "json", "quiet")
 def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
     """Measure one model."""
     with work(quiet or as_json) as (console, progress):
@@ -153,7 +153,7 @@ def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
 _rewards = _group("rewards", "What a hypothesis is worth.")
 _listing("models", MODELS, "What is trained.")
 _listing("trainers", TRAINERS, "How it learns.")
-_benchmarks = _listing("benchmarks", BENCHMARKS, "What is asked.")
+_benchmarks = _group("benchmarks", "What is asked.")
 
 
 @_rewards.command("list")
@@ -189,27 +189,52 @@ def audit(as_json: bool, quiet: bool, **what: Any) -> None:
     printing_rewards.audit(found, console, as_json)
 
 
+@_benchmarks.command("list")
+@options("json")
+def list_benchmarks(as_json: bool) -> None:
+    """All benchmarks by name, and what they are."""
+    from speechbench.benchmarks.describing import listing
+
+    printing_benchmarks.listing(listing(), as_json)
+
+
+@_benchmarks.command("show")
+@click.argument("spec")
+@options("json")
+def show_benchmark(spec: str, as_json: bool) -> None:
+    """What the benchmark SPEC is, and three examples of it."""
+    from speechbench.benchmarks import describing
+
+    printing_benchmarks.card(describing.show(spec), as_json)
+
+
 @_benchmarks.command()
 @click.argument("benchmark")
-@options("quiet")
-def prepare(benchmark: str, quiet: bool) -> None:
-    """Make the data of BENCHMARK, where it can be made."""
-    with work(quiet) as (_, progress):
-        from speechbench import benchmarks
-
-        benchmarks.prepare(benchmark, progress.advance)
-
-
-@_benchmarks.command()
-@click.argument("benchmark")
-@options("json", "quiet")
-def check(benchmark: str, as_json: bool, quiet: bool) -> None:
-    """Count the examples of BENCHMARK and list all that is missing or broken."""
+@options("strict", "json", "quiet")
+def prepare(benchmark: str, strict: bool, as_json: bool, quiet: bool) -> None:
+    """Make or fetch the data of BENCHMARK, read it once, fingerprint it."""
     with work(quiet or as_json) as (console, progress):
         from speechbench import benchmarks
 
-        found = benchmarks.check(benchmark, progress.advance)
-    printing.check(found, console, as_json)
+        ready = benchmarks.prepare(benchmark, progress.advance)
+    printing_benchmarks.prepared(ready, console, as_json)
+    if strict:
+        ready.refuse_problems()
+
+
+@_benchmarks.command()
+@click.argument("benchmark")
+@click.option("--problems", type=click.Path(dir_okay=False), help="Write all problems and oddities to this TSV.")
+@options("strict", "json", "quiet")
+def check(benchmark: str, problems: str | None, strict: bool, as_json: bool, quiet: bool) -> None:
+    """Read all of BENCHMARK: what is there, missing, broken, odd?"""
+    with work(quiet or as_json) as (console, progress):
+        from speechbench import benchmarks
+
+        found = benchmarks.check(benchmark, progress.advance, problems=problems)
+    printing_benchmarks.checked(found, console, as_json)
+    if strict:
+        found.refuse_problems()
 
 
 def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:

@@ -64,6 +64,7 @@ def options(*names: str) -> Callable[[F], F]:
         "model": click.option("--model", default="tiny", show_default=True, help="A name, run or checkpoint folder."),
         "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
         "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
+        "strict": click.option("--strict", is_flag=True, help="End with an error if data is missing or broken."),
         "config": click.option(
             "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
         ),

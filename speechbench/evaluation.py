@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.benchmarks.decoding import expect
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.benchmarks.telling import refuse_or_tell
 from speechbench.errors import SpeechbenchError
@@ -87,10 +86,10 @@ def answer(
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        expect(model, examples[:BATCH])
+        model.expect(examples[:BATCH])
         for start in range(0, len(examples), BATCH):
             batch = examples[start : start + BATCH]
-            expect(model, examples[start + BATCH : start + 2 * BATCH])
+            model.expect(examples[start + BATCH : start + 2 * BATCH])
             completions = model.sample(model.embed(batch), 1, sampling)
             texts += [group[0] for group in model.texts_of(completions)]
             tokens += completions.mask[:, 0].sum(-1).tolist()

@@ -14,6 +14,7 @@ reads as it should. Values are numbers, true, false, none, quoted strings, or ba
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NoReturn
 
 from speechbench.errors import UsageError
@@ -239,3 +240,8 @@ class _Reader:
 
 def _factor_of(value: Value) -> Spec | float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else as_spec(value)
+
+
+def slug(spec: str) -> str:
+    """A spec as part of a file's name: the plug's name, of a path its last part."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(parse(spec).name).name).strip("-.")

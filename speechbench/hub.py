@@ -1,4 +1,4 @@
-"""Checkpoints by folder or by their name on the Hugging Face hub."""
+"""Checkpoints by folder, data sets too, by their name on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 from speechbench.errors import MissingError, UsageError
@@ -53,63 +54,119 @@ def resolve(checkpoint: str, revision: str | None = None) -> Path:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a text is shaped like a model's name on the hub, "owner/model"."""
+    """Whether a text is shaped like the name of a model or data set on the hub, "owner/name"."""
     return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
 
 
-def fetch(
-    name: str, patterns: Sequence[str] | None, complete: Callable[[Path], bool], revision: str | None = None
-) -> Path:
-    """A model's files from the hub's cache on this machine, or else from the hub.
+def cached(
+    name: str,
+    patterns: Sequence[str] | None,
+    complete: Callable[[Path], bool],
+    revision: str | None = None,
+    repo_type: str = "model",
+) -> Path | None:
+    """What the hub's cache on this machine has of a repository; `None` if it has not all that is needed.
 
     Args:
-        name: On the hub, "owner/model".
+        name: On the hub, "owner/name".
         patterns: Which files; `None` for all.
         complete: Whether a folder holds what is needed.
         revision: Of the hub's repository.
+        repo_type: "model" or "dataset".
+
+    Returns:
+        The folder, which for a repository's commit has the commit's hash as its name.
 
     Raises:
-        MissingError: If they are in neither; within seconds if the hub does not answer.
+        MissingError: If there can be no such name.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     wanted = None if patterns is None else list(patterns)
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True))
+        folder = Path(
+            snapshot_download(
+                name, repo_type=repo_type, revision=revision, allow_patterns=wanted, local_files_only=True
+            )
+        )
     except HFValidationError:
         raise MissingError(
-            f"{name} is no folder on this machine and no name on the hub; name a folder that is there, or owner/model"
+            f"{name} is no folder on this machine and no name on the hub; name a folder that is there, or "
+            f"owner/{repo_type}"
         ) from None
     except LocalEntryNotFoundError:
-        pass
-    else:
-        if complete(folder):
-            return folder
+        return None
+    return folder if complete(folder) else None
+
+
+def fetch(
+    name: str,
+    patterns: Sequence[str] | None,
+    complete: Callable[[Path], bool],
+    revision: str | None = None,
+    repo_type: str = "model",
+) -> Path:
+    """The files of a model or data set from the hub's cache on this machine, or else from the hub.
+
+    Args:
+        name: On the hub, "owner/name".
+        patterns: Which files; `None` for all.
+        complete: Whether a folder holds what is needed.
+        revision: Of the hub's repository.
+        repo_type: "model" or "dataset".
+
+    Returns:
+        The folder, which for a repository's commit has the commit's hash as its name.
+
+    Raises:
+        LackingError: If the hub has the repository, but not what is needed.
+        MissingError: If they are in neither; within seconds if the hub does not answer.
+    """
+    from huggingface_hub import snapshot_download
+
+    folder = cached(name, patterns, complete, revision, repo_type)
+    if folder is not None:
+        return folder
+    missing = partial(_missing, name, patterns, revision, repo_type)
     if not may_download():
-        raise _missing(name, "is not downloaded to be looked at")
-    _reach(name, revision)
+        raise missing("is not downloaded to be looked at")
+    _reach(name, revision, repo_type, missing)
+    wanted = None if patterns is None else list(patterns)
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, repo_type=repo_type, revision=revision, allow_patterns=wanted))
     except Exception as error:  # whatever the network layer raises: it differs between versions of the hub's client
-        raise _missing(name, f"its download ended in {type(error).__name__}") from error
+        raise missing(f"its download ended in {type(error).__name__}") from error
     if not complete(folder):
-        raise _missing(name, f"the hub's copy lacks {' or '.join(patterns or ['config.json'])}")
+        raise LackingError(str(missing(f"the hub's copy lacks {' or '.join(patterns or ['config.json'])}")))
     return folder
 
 
-def _reach(name: str, revision: str | None) -> None:
+class LackingError(MissingError):
+    """The hub has the repository, but not what is needed of it."""
+
+
+def _reach(name: str, revision: str | None, repo_type: str, missing: Callable[[str], MissingError]) -> None:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
 
-    failure = failure_within(_SECONDS + 1, lambda: HfApi().model_info(name, revision=revision, timeout=_SECONDS))
+    ask = HfApi().dataset_info if repo_type == "dataset" else HfApi().model_info
+    failure = failure_within(_SECONDS + 1, lambda: ask(name, revision=revision, timeout=_SECONDS))
     if isinstance(failure, TimeoutError):
-        raise _missing(name, "the hub does not answer")
+        raise missing("the hub does not answer")
+    if isinstance(failure, RevisionNotFoundError):
+        raise LackingError(str(missing(f"the hub has no revision {revision} of it"))) from failure
     if failure is not None:
-        raise _missing(name, f"asking the hub for it ended in {type(failure).__name__}") from failure
+        raise missing(f"asking the hub for it ended in {type(failure).__name__}") from failure
 
 
-def _missing(name: str, why: str) -> MissingError:
+def _missing(name: str, patterns: Sequence[str] | None, revision: str | None, repo_type: str, why: str) -> MissingError:
+    command, kind = f"hf download {name}", "models"
+    if repo_type == "dataset":  # of which one wants no more than what is needed: others are in the same repository
+        command += " --repo-type dataset" + "".join(f" --include {pattern!r}" for pattern in patterns or [])
+        command += "" if revision is None else f" --revision {revision}"
+        kind = "data sets"
     return MissingError(
         f"{name} is not on this machine and {why}; name a folder that has it, or where there is a network (for gated "
-        f"models with HF_TOKEN set) run `hf download {name}`"
+        f"{kind} with HF_TOKEN set) run `{command}`"
     )

@@ -19,9 +19,10 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.controls import INPUTS, controlled
 from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.benchmarks.loading import load_benchmark
+from speechbench.benchmarks.telling import refuse_or_tell
 from speechbench.errors import UsageError
 from speechbench.evaluation import describe, load_metrics
-from speechbench.grammar import parse
+from speechbench.grammar import slug
 from speechbench.grid import Maker, PlannedRun, hashed
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
@@ -34,7 +35,6 @@ from speechbench.settings import configure
 from speechbench.specs import Spec
 from speechbench.trainers.base import TrainConfig, TrainResult
 
-_SHOWN_PROBLEMS = 5
 DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
 CONTROL_REWARDS = ("random", "confidence")
 """Added by `controls`, beside each reward shuffled: what a run gains under them it does not owe to the reward."""
@@ -71,6 +71,7 @@ def plan(
     config: Mapping[str, Mapping[str, Any]] | None = None,
     out: Path | str = "runs",
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
@@ -88,6 +89,7 @@ def plan(
             on top of what stands under `grpo`.
         out: Where the ablation's folder is made.
         progress: Told of what takes long.
+        strict: End at anything missing or broken in the data, instead of doing without.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
@@ -108,14 +110,13 @@ def plan(
     loaded.prepare(progress.advance)
     base = load_model(model)
     examples, learned = loaded.load("test", limit), loaded.load("train", limit)
-    loaded.refuse_problems()
-    _tell_problems(loaded, progress)
+    refuse_or_tell(loaded, progress, strict)
     longest = max([loaded.max_completion_length, *(c.max_completion_length for c in configs.values())])
     sampling = Sampling(temperature=0.0, max_tokens=longest)
     shared: dict[str, Any] = {
         "version": speechbench.__version__,
         "benchmark": loaded.name,
-        "data": {"test": fingerprint(examples), "train": fingerprint(learned)},
+        "data": {"test": fingerprint(examples, progress.advance), "train": fingerprint(learned, progress.advance)},
         "model": base.name,
         "weights": base.fingerprint,
         "evaluation": dataclasses.asdict(sampling),
@@ -124,7 +125,7 @@ def plan(
     code = code_hash(model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another
         shared["model_file"] = code
-    folder = Path(out) / f"{_slug(loaded.name)}-{_slug(base.name)}-{hashed(shared)[:8]}"
+    folder = Path(out) / f"{slug(loaded.name)}-{slug(base.name)}-{hashed(shared)[:8]}"
     maker = Maker(folder, shared, configs)
     runs = [maker.base()]
     for control in INPUTS if controls else ():
@@ -223,16 +224,3 @@ def _check_numbers(seeds: Sequence[int], steps: int | None, limit: int | None) -
     for what, value, least in (("steps", steps, 1), ("limit", limit, 1), *(("seed", seed, 0) for seed in seeds)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise UsageError(f"{what}={value!r} should be a whole number, {least} or more")
-
-
-def _tell_problems(benchmark: Benchmark, progress: Progress) -> None:
-    for problem in benchmark.problems[:_SHOWN_PROBLEMS]:
-        progress.tell(f"{problem.where}: {problem.what}")
-    if len(benchmark.problems) > _SHOWN_PROBLEMS:
-        listed = f"`speechbench benchmarks check {benchmark.name!r}` lists all"
-        progress.tell(f"{len(benchmark.problems)} such problems: {listed}")
-
-
-def _slug(spec: str) -> str:
-    """A spec as part of a folder's name: the plug's name, of a path its last part."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(parse(spec).name).name).strip("-.")

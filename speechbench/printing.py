@@ -11,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from speechbench.benchmarks.checking import Check
     from speechbench.leaderboard import Board
     from speechbench.planning import Plan
 
@@ -68,18 +67,3 @@ def evaluation(measured: Mapping[str, Any], console: Console, as_json: bool) -> 
         name += " ↓" if name in measured["lower_is_better"] else ""
         table.add_row(name, "–" if score is None else f"{score:.2f}")
     console.print(table)
-
-
-def check(found: Check, console: Console, as_json: bool) -> None:
-    """What a benchmark's files hold, and what is wrong with them."""
-    if as_json:
-        problems = [{"where": problem.where, "what": problem.what} for problem in found.problems]
-        content = {"found": dict(found.found), "expected": dict(found.expected), "problems": problems}
-        click.echo(json.dumps(content, indent=1))
-        return
-    for split, count in found.found.items():
-        of = f" of {found.expected[split]}" if split in found.expected else ""
-        console.print(f"{split}: {count} examples{of}")
-    for problem in found.problems:
-        console.print(f"{problem.where}: {problem.what}", markup=False, soft_wrap=True)
-    console.print(f"{len(found.problems)} problems")

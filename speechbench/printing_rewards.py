@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.tables import counted, figure, packed
+from speechbench.tables import bare_table, counted, figure, packed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ def listing(found: Mapping[str, Listed], as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    table = _table()
+    table = bare_table()
     for title in ("name", "what", "family", "needs", "extra"):
         table.add_column(title, overflow="fold", no_wrap=title in ("name", "family", "extra"))
     for listed in found.values():
@@ -64,7 +64,7 @@ def description(found: Description, as_json: bool) -> None:
         if paragraph:
             console.print(Text(paragraph))
             console.print()
-    table = _table(header=False)
+    table = bare_table(header=False)
     table.add_column(no_wrap=True, min_width=14)
     table.add_column(overflow="fold")
     for name, text in _facts(found):
@@ -138,7 +138,7 @@ def audit(found: Audit, console: Console, as_json: bool) -> None:
 def _audit_table(found: Audit, rewards: Sequence[AuditedReward]) -> Table:
     from rich.text import Text
 
-    table = _table()
+    table = bare_table()
     table.add_column(no_wrap=True)
     for reward in rewards:
         table.add_column(Text(reward.display), justify="right", overflow="fold", min_width=7, max_width=_COLUMN)
@@ -182,11 +182,3 @@ def _audit_to_json(found: Audit) -> dict[str, Any]:
         "rewards": rewards,
         "findings": list(found.findings),
     }
-
-
-def _table(header: bool = True) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    shape = box.SIMPLE_HEAD if header else None
-    return Table(box=shape, show_header=header, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))

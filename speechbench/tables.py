@@ -57,3 +57,12 @@ def fits(table: Table, console: Console) -> bool:
 
     wide = console.options.update_width(10_000)
     return Measurement.get(console, wide, table).maximum <= console.width
+
+
+def bare_table(header: bool = True) -> Table:
+    """A table without a frame."""
+    from rich import box
+    from rich.table import Table
+
+    shape = box.SIMPLE_HEAD if header else None
+    return Table(box=shape, show_header=header, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))

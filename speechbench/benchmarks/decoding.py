@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import Example
@@ -158,21 +158,14 @@ def samples(audio: Audio, rate: int) -> npt.NDArray[np.float32]:
     return _background.samples(audio, rate)
 
 
-def expect(model: Any, examples: Sequence[Example]) -> None:
-    """Tells a model which examples it will be given next, if it has a method `expect` to be told."""
-    told = getattr(model, "expect", None)
-    if told is not None:
-        told(examples)
-
-
-def expecting(model: Any) -> Callable[[list[Example]], list[Example]]:
-    """What puts a batch together for a training loop, and tells the model of it: a batch ahead of its use.
+def telling(expect: Callable[[Sequence[Example]], None]) -> Callable[[list[Example]], list[Example]]:
+    """What puts a batch together for a training loop, and tells a model's `expect` of it: a batch ahead of its use.
 
     Accelerate's loader fetches one more than it gives out, to know which is the last.
     """
 
     def collate(examples: list[Example]) -> list[Example]:
-        expect(model, examples)
+        expect(examples)
         return examples
 
     return collate

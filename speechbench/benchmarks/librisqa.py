@@ -1,77 +1,67 @@
-"""LibriSQA: questions about LibriSpeech utterances, with free-form answers."""
+"""LibriSQA: questions about LibriSpeech utterances, with free-form answers or four options."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
-from speechbench.benchmarks import templates
 from speechbench.benchmarks.audio import Audio
-from speechbench.benchmarks.base import Benchmark, Example, check_split
-from speechbench.benchmarks.speaker_split import validation_speakers
+from speechbench.benchmarks.base import Example
+from speechbench.benchmarks.examination import unwritable
+from speechbench.benchmarks.index import Index, Row
+from speechbench.benchmarks.indexed import IndexedBenchmark
+from speechbench.benchmarks.librispeech import LibriSpeech
+from speechbench.benchmarks.librisqa_files import FILES, LibriSQAFolder, source_of
+from speechbench.benchmarks.librisqa_rows import KEYS, Question, questions
+from speechbench.benchmarks.prompts import prompts_for
+from speechbench.benchmarks.speaker_split import SHARE, WAYS, Division, ValidationSplit
+from speechbench.benchmarks.tsv import damage
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.registry import register_benchmark
 
-_NEEDED = ("speech_path", "question", "answer")
-_AUDIO_SUFFIXES = (".flac", ".wav")  # the first is preferred where a tree holds both
-
-
-def index_audio(folder: Path) -> dict[str, Path]:
-    """Every FLAC and WAV file below a folder by its stem, which in LibriSpeech is the utterance id."""
-    found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for file in sorted(files):
-            stem, suffix = os.path.splitext(file)
-            suffix = suffix.lower()
-            if suffix == _AUDIO_SUFFIXES[0] and found.get(stem, Path()).suffix.lower() != suffix:
-                found[stem] = Path(parent, file)
-            elif suffix in _AUDIO_SUFFIXES:
-                found.setdefault(stem, Path(parent, file))
-    return found
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One question, and where it stands."""
-
-    where: str
-    id: str
-    utterance: str
-    question: str
-    answer: str
-    text: str | None
-
-    @property
-    def speaker(self) -> str:
-        """LibriSpeech's utterance ids are `<speaker>-<chapter>-<number>`."""
-        return self.utterance.split("-")[0]
+_HUB = "ZihanZhao/LibriSQA"
+_ROWS = {"train": 104_014, "test": 2_620}  # in each part; those of Part II by inference, see `expected_counts`
+_LISTING = "validation-split.txt"
+_TASKS = {1: "question-answering", 2: "multiple-choice"}
 
 
 @register_benchmark("librisqa")
-class LibriSQA(Benchmark):
-    """LibriSQA Part I (Zhao et al. 2023), from its JSON files and LibriSpeech's audio.
+class LibriSQA(IndexedBenchmark):
+    """LibriSQA (Zhao et al. 2023): its JSON rows, and LibriSpeech's recordings.
 
-    Rows find their audio by utterance id, the stem of `speech_path`, so `.wav` names find `.flac` files, with
-    or without a leading `LibriSpeech/`. The source is the row's `text`, or LibriSpeech's `*.trans.txt` where
-    that is missing: upper case without punctuation, which is what COMET will see.
+    In Part I the reference is the free-form answer. In Part II the question has four options, and the reference is
+    the letter of the right one with the analysis: `binary(mode=option)` scores the letter, the other metrics the whole
+    text.
 
-    There is no official validation split: whole speakers are taken out of train.
+    Rows find their recording by utterance id, the stem of `speech_path`, so `.wav` names find `.flac` files, with or
+    without a leading `LibriSpeech/`, and no path in a row can lead out of the folders. The source is the row's `text`,
+    or LibriSpeech's `*.trans.txt` where that is missing, in the casing that is found there.
+
+    There is no official validation split: it is taken out of train, and listed in a file (`artifacts`).
 
     Args:
-        root: Folder that holds `LibriSQA-PartI/`.
-        audio: Folder below which LibriSpeech's `train-clean-360` and `test-clean` lie; `root` if not given.
-        part: 1, the free-form part.
+        part: 1, the free-form part, or 2, multiple choice.
+        root: Folder that holds `LibriSQA-PartI/` and `LibriSQA-PartII/`, a data set saved by `datasets`, or a name on
+            the hub.
+        audio: Folder below which LibriSpeech's `train-clean-360` and `test-clean` lie, or several, separated as in
+            PATH; `root` if that is a folder and this is not given.
         validation_share: Of train's rows, at least this share goes to validation; 0 up to but without 1.
-        split_seed: Another seed takes other speakers.
+        split_seed: Another seed draws others.
+        split_by: "speaker" for whole speakers; "random" for single rows, as in arXiv 2509.16990, which held out 0.2.
+        speakers: File that lists who goes to validation, or which rows, as another LibriSQA has written it
+            (`artifacts`), instead of a draw.
+        revision: Of the data set on the hub.
+        min_seconds: Recordings that are shorter are left out, and counted.
+        max_seconds: Recordings that are longer are left out, and counted.
+        prompts: Whose templates ask: "paper", "paraphrases", or a file (`prompts_for`).
+        prompt: Which of them asks everything, from 1; if not given, one is chosen by each example's id.
 
     Raises:
-        UsageError: If the part or the share is out of range.
+        UsageError: If a parameter is none of these, or a revision of a folder is asked for.
     """
 
     name: str = "librisqa"
@@ -81,146 +71,218 @@ class LibriSQA(Benchmark):
         "Zhao et al.: LibriSQA: A Novel Dataset and Framework for Spoken Question Answering with Large Language "
         "Models, arXiv 2308.10390; Panayotov et al.: LibriSpeech, ICASSP 2015"
     )
+    hours: Mapping[str, float] = MappingProxyType({"train and validation": 363.6, "test": 5.4})  # LibriSpeech's paper
+    casing: str = "LibriSpeech's transcripts are upper case without punctuation; `text` is kept as LibriSQA has it"
+    seen_by: tuple[str, ...] = (
+        "Granite Speech 3.3 was trained on the 1,000 hours of LibriSpeech with their transcripts "
+        "(github.com/ibm-granite/granite-speech-models)",
+    )
+    metrics: tuple[str, ...] = ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "binary")
 
     def __init__(
         self,
-        root: str,
-        audio: str | None = None,
         part: int = 1,
-        validation_share: float = 0.05,
+        root: str = _HUB,
+        audio: str | None = None,
+        validation_share: float = SHARE,
         split_seed: int = 0,
+        split_by: str = WAYS[0],
+        speakers: str | None = None,
+        revision: str | None = None,
+        min_seconds: float | None = None,
+        max_seconds: float | None = None,
+        prompts: str = "paper",
+        prompt: int | None = None,
     ) -> None:
-        super().__init__()
+        if part not in _TASKS or isinstance(part, bool):
+            raise UsageError(f"LibriSQA has no part {part!r}: use part=1 or part=2")
+        super().__init__(min_seconds, max_seconds, [prompts_for(_TASKS[part], prompts, prompt)])
+        self.part = part
+        self._root = root
+        self.split = ValidationSplit(
+            split_by, validation_share, split_seed, None if speakers is None else Path(speakers).expanduser()
+        )
+        self.questions = source_of(part, root, revision)
+        below = root if audio is None and isinstance(self.questions, LibriSQAFolder) else audio
+        self.recordings = LibriSpeech([] if below is None else _folders(below))
         if part == 2:
-            raise UsageError("LibriSQA Part II (multiple choice) cannot be loaded yet: use part=1")
-        if part != 1:
-            raise UsageError(f"LibriSQA has no part {part!r}: use part=1")
-        if not 0 <= validation_share < 1:
-            raise UsageError(f"validation_share={validation_share!r} must be at least 0 and less than 1")
-        self.root = Path(root).expanduser()
-        self.audio = Path(audio).expanduser() if audio else self.root
-        self.validation_share = validation_share
-        self.split_seed = split_seed
-        self._index: dict[str, Path] | None = None
-        self._files: dict[str, list[_Row]] = {}
-        self._transcripts: dict[Path, dict[str, str]] = {}
+            self.metrics = ("binary(mode=option)", "bleu", "chrf", "rougeL")
+        self._division: Division | None = None
 
     def expected_counts(self) -> Mapping[str, int]:
-        """The official size of test; train and validation share 104,014 rows by speaker."""
-        return {"test": 2620}
+        """The official sizes, where they do not depend on who is drawn.
 
-    def load(self, split: str, limit: int | None = None) -> list[Example]:
-        """The examples of one split, in the order of the JSON file.
-
-        The k-th question about an utterance has the id `<utterance>#k`. Rows that give no example (no audio,
-        an empty file, a key missing) stand in `problems`.
+        Part I has 104,014 and 2,620 rows, one for each utterance of train-clean-360 and test-clean. Of Part II no
+        figure was found; its authors count both parts as large, so it should have as many.
         """
-        check_split(split)
-        rows = self._rows(split)
-        examples: list[Example] = []
-        for row in rows:
-            if limit is not None and len(examples) >= limit:
-                break
-            path = self._audio_files().get(row.utterance)
-            if path is None:
-                self.note(row.where, f"no audio for {row.utterance} below {self.audio}; left out")
-                continue
-            audio = Audio(path)
-            defect = audio.defect()
-            if defect:
-                self.note(row.where, f"{defect}; left out")
-                continue
-            examples.append(self._example(row, audio))
-        if not rows:
-            raise MissingError(f"LibriSQA: the {split} split is empty: {self._why_empty(split)}")
-        if not examples and limit != 0:
-            raise MissingError(f"LibriSQA: none of the {len(rows)} rows of {split} has audio; {self._how_to_get()}")
-        return examples
+        return {**self.split.expected_counts(_ROWS["train"]), "test": _ROWS["test"]}
 
-    def _why_empty(self, split: str) -> str:
-        path = self._path("test" if split == "test" else "train")
-        if split == "test" or not self._file("train"):
-            return f"{path} has no row with {', '.join(_NEEDED)}; {self._how_to_get()}"
-        share = f"validation_share={self.validation_share}"
-        return f"with {share}, {path} leaves it no speaker; use {'less' if split == 'train' else 'more'}"
+    def load(self, split: str, limit: int | None = None) -> Sequence[Example]:
+        """The examples of one split, in the order of the rows.
 
-    def _example(self, row: _Row, audio: Audio) -> Example:
-        source = row.text or self._transcript(row.utterance, audio.path)
-        if source is None:
-            self.note(row.where, f"{row.utterance} has no transcript, neither `text` nor in a *.trans.txt; kept")
+        Raises:
+            MissingError: If the files are not there, or leave the split no example; the message says why.
+            UsageError: If there is no such split.
+        """
+        try:
+            return super().load(split, limit)
+        except MissingError:
+            if self._opened is None or self._opened.count(split):
+                raise
+            raise MissingError(f"{self.name}: the {split} split is empty: {self._why_empty(split)}") from None
+
+    def index(self) -> Index:
+        """As of every `IndexedBenchmark`; beside it the validation split is listed."""
+        index = super().index()
+        listing, warnings = index.path.with_name(_LISTING), index.fact("warnings")
+        if warnings is None or not listing.is_file():
+            division = self._division or self._divide(list(questions(self.questions, self.part, _unheard)))
+            try:
+                listing.write_text(division.listing, encoding="utf-8")
+            except OSError as error:
+                raise SpeechbenchError(unwritable(listing, error)) from None
+            warnings = json.dumps(division.warnings)
+            index.keep_fact("warnings", warnings)
+        self._division = None  # it is only true of the files as they were read
+        self.warnings += [warning for warning in json.loads(warnings) if warning not in self.warnings]
+        return index
+
+    def artifacts(self) -> Mapping[str, Path]:
+        """The list of what was taken out of train for validation: for `speakers`, here or elsewhere."""
+        return {} if self._opened is None else {"validation split": self.index().path.with_name(_LISTING)}
+
+    def read(self) -> Iterator[Row]:
+        """The rows; what gives none is noted: said twice, incomplete, damaged, or without a recording.
+
+        Who is in validation depends on the JSON alone, not on which recordings are there. Of a file none of whose
+        rows has a recording nothing is noted: its splits are empty, and `load` says so.
+        """
+        asked = list(questions(self.questions, self.part, self.note, self._progress))
+        if not asked:
+            return  # the splits are empty, and `load` says why
+        for folder in self.recordings.folders:
+            if not folder.is_dir():
+                raise MissingError(f"{self.name}: there is no folder {folder}; {self.how_to_get()}")
+        self.recordings.scan(self.note, self._progress)
+        if not self.recordings:
+            what = f"there is no FLAC or WAV file below {self._below()}"
+            what = what if self.recordings.folders else "no folder of recordings is named"
+            raise MissingError(f"{self.name}: {what}; {self.how_to_get()}")
+        self._division = self._divide(asked)
+        for file in FILES:
+            of_file = [question for question in asked if question.file == file]
+            if any(self.recordings.find(question.utterance) for question in of_file):
+                for question in of_file:
+                    yield from self._row_of(question, self._division)
+
+    def sources(self) -> Sequence[Path]:
+        """The JSON, the folders of recordings, the transcripts that were read, and the list of the split."""
+        listed = [] if self.split.file is None else [self.split.file]
+        return [*self.questions.sources(), *self.recordings.sources(), *listed]
+
+    def identity(self) -> Mapping[str, Any]:
+        """The part, where everything is, and the split."""
+        return {
+            "part": self.part,
+            **self.questions.identity(),
+            **self.recordings.identity(),
+            "split": self.split.identity(),
+        }
+
+    def provenance(self) -> Mapping[str, str]:
+        """Of the rows."""
+        return self.questions.provenance()
+
+    def audio(self, name: str, sha256: str | None = None) -> Audio:
+        """A recording of LibriSpeech's."""
+        return self.recordings.audio(name, sha256)
+
+    def how_to_get(self) -> str:
+        """Where the downloads are, and where they belong."""
+        below = f"below {self._below()}" if self.recordings.folders else "into a folder that audio=FOLDER names"
+        audio = f"unpack LibriSpeech's train-clean-360.tar.gz and test-clean.tar.gz (openslr.org/12) {below}"
+        return f"{self.questions.how_to_get()}, and {audio}" if isinstance(self.questions, LibriSQAFolder) else audio
+
+    def example(self, row: Row, audio: Audio | None) -> Example:
+        """A question to answer; the columns are the question and, in Part II, the letter of the answer."""
+        columns = json.loads(row.more or "{}")
         return Example(
             id=row.id,
             audio=audio,
-            instruction=templates.question(row.question),
-            references=(row.answer,),
-            source=source,
+            instruction=self.prompts[_TASKS[self.part]].instruction(row.id, question=columns["question"]),
+            references=(row.reference,),
+            source=row.source,
             source_language=self.source_language,
             target_language=self.target_language,
             speaker=row.speaker,
-            columns={"question": row.question},
+            columns=columns,
         )
 
-    def _how_to_get(self) -> str:
-        return (
-            f"run `hf download ZihanZhao/LibriSQA --repo-type dataset --local-dir {self.root}`, and unpack "
-            f"LibriSpeech's train-clean-360.tar.gz and test-clean.tar.gz (openslr.org/12) below {self.audio}"
+    def _row_of(self, question: Question, division: Division) -> Iterator[Row]:
+        """The row of a question, if it has a recording."""
+        recording, twice = self.recordings.find(question.utterance), self.recordings.twice.get(question.utterance)
+        if recording is None:
+            what = f"no recording of {question.utterance!r} is below {self._below()}; left out"
+            self.note(question.where, what, "no recording")
+            return
+        if twice is not None:
+            what = f"the same utterance is in {self.audio(recording).path}, which is used"
+            self.note(str(twice), what, "recording there twice")
+        source = question.text or self.recordings.transcript(question.utterance)
+        if source is None or damage((source,)):
+            what = "no transcript" if source is None else "a damaged transcript"
+            self.note(question.where, f"{question.utterance} has {what}, but neither `text`; kept", "no transcript")
+            source = None
+        held_out = "validation" if question.id in division.held_out else "train"
+        columns = {"question": question.question}
+        if question.letter is not None:
+            columns["answer"] = question.letter
+        yield Row(
+            "test" if question.file == "test" else held_out,
+            question.id,
+            recording,
+            question.where,
+            question.reference,
+            source,
+            question.speaker,
+            json.dumps(columns),
         )
 
-    def _audio_files(self) -> dict[str, Path]:
-        if self._index is None:
-            self._index = index_audio(self.audio)
-            if not self._index:
-                raise MissingError(f"LibriSQA: there is no FLAC or WAV file below {self.audio}; {self._how_to_get()}")
-        return self._index
+    def _divide(self, asked: Sequence[Question]) -> Division:
+        train = [(question.id, question.speaker) for question in asked if question.file == "train"]
+        return self.split.divide(train, f"LibriSQA part {self.part}")
 
-    def _rows(self, split: str) -> list[_Row]:
-        """The rows of a split. Who is in validation depends on the JSON file alone, not on which audio is there."""
-        rows = self._file("test" if split == "test" else "train")
-        if split == "test":
-            return rows
-        speakers = Counter(row.speaker for row in rows)
-        held_out = validation_speakers(speakers, self.validation_share, self.split_seed)
-        return [row for row in rows if (row.speaker in held_out) == (split == "validation")]
+    def _why_empty(self, split: str) -> str:
+        name = "test" if split == "test" else "train"
+        asked = list(questions(self.questions, self.part, _unheard))
+        of_file = [question for question in asked if question.file == name]
+        path = Path(self._root, name)
+        if isinstance(self.questions, LibriSQAFolder):
+            path = self.questions.path(self.part, name)
+            if not path.exists():
+                return f"there is no {path}; {self.questions.how_to_get()}"
+        if not of_file:
+            first = next((f" ({p.where}: {p.what})" for p in self.problems), "")
+            return f"{path} has no row with {', '.join(KEYS[self.part])}{first}; {self.how_to_get()}"
+        if split != "test":
+            held_out = self._divide(asked).held_out
+            of_file = [question for question in of_file if (question.id in held_out) == (split == "validation")]
+            if not of_file:
+                use = "less" if split == "train" else "more"
+                mend = f"a validation_share that is {use}" if self.split.file is None else "another list"
+                return f"with {self.split}, {path} leaves it nothing; use {mend}"
+        return f"none of its {len(of_file)} rows in {path} has a recording; {self.how_to_get()}"
 
-    def _path(self, name: str) -> Path:
-        return self.root / "LibriSQA-PartI" / f"LibriSQA-PartI-{name}.json"
+    def _below(self) -> str:
+        return os.pathsep.join(map(str, self.recordings.folders))
 
-    def _file(self, name: str) -> list[_Row]:
-        if name not in self._files:
-            path = self._path(name)
-            if not path.is_file():
-                raise MissingError(f"LibriSQA: there is no {path}; {self._how_to_get()}")
-            self._files[name] = self._read(path)
-        return self._files[name]
 
-    def _read(self, path: Path) -> list[_Row]:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise SpeechbenchError(f"{path} is no JSON: {error}; download it anew") from error
-        if not isinstance(content, list):
-            raise SpeechbenchError(f"{path} holds no JSON list, as LibriSQA's files do; download it anew")
-        rows: list[_Row] = []
-        asked: Counter[str] = Counter()
-        for number, row in enumerate(content, 1):
-            where = f"{path}, row {number}"
-            if not isinstance(row, dict):
-                self.note(where, "the row is no JSON object; left out")
-                continue
-            lacking = [key for key in _NEEDED if not isinstance(row.get(key), str) or not row[key]]
-            if lacking:
-                self.note(where, f"the row has no {lacking[0]!r}; left out")
-                continue
-            utterance = Path(row["speech_path"]).stem
-            asked[utterance] += 1
-            identity = f"{utterance}#{asked[utterance]}"
-            rows.append(_Row(where, identity, utterance, row["question"], row["answer"], row.get("text") or None))
-        return rows
+def _unheard(where: str, what: str, kind: str) -> None:
+    """A note for rows that were noted when they were read first."""
 
-    def _transcript(self, utterance: str, audio: Path) -> str | None:
-        """LibriSpeech's own transcript: one file per chapter, `<utterance id> <TEXT>` a line."""
-        path = audio.parent / f"{utterance.rpartition('-')[0]}.trans.txt"
-        if path not in self._transcripts:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-            self._transcripts[path] = {key: text for key, _, text in (line.partition(" ") for line in lines)}
-        return self._transcripts[path].get(utterance)
+
+def _folders(named: str) -> list[Path]:
+    """The folders that one text names, separated as in PATH, unless there is a folder of just that name."""
+    if Path(named).expanduser().is_dir():
+        return [Path(named).expanduser()]
+    return [Path(part).expanduser() for part in named.split(os.pathsep) if part]

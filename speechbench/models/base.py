@@ -115,6 +115,9 @@ class SpeechModel(nn.Module, ABC):
     def embed(self, examples: Sequence[Example]) -> Prompts:
         """Instruction embeddings with the audio's merged in; the audio encoder runs once per distinct audio."""
 
+    def expect(self, examples: Sequence[Example]) -> None:
+        """Told which examples `embed` will be given next, so that their audio can be decoded ahead; may do nothing."""
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Writes a folder from which `load_model` makes the same model again.

@@ -8,6 +8,7 @@ from typing import Any
 
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.loading import load_benchmark
+from speechbench.benchmarks.telling import refuse_or_tell
 from speechbench.errors import SpeechbenchError
 from speechbench.grammar import split_outside_brackets
 from speechbench.libraries import set_up
@@ -139,8 +140,8 @@ def audit(
     specs = split_outside_brackets(rewards) if isinstance(rewards, str) else list(rewards)
     scorers, left_out = _load(specs, loaded)
     loaded.prepare(progress.advance)
-    examples = loaded.load(split, limit)
-    loaded.refuse_problems()
+    examples = list(loaded.load(split, limit))
+    refuse_or_tell(loaded, progress)
     if not examples:
         raise SpeechbenchError(f"{loaded.name}: there is nothing to audit: the {split} split is empty")
     rows = control_rows(examples, loaded)

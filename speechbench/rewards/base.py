@@ -42,6 +42,10 @@ class Batch:
     logprobs: Sequence[float] | None = None
     groups: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.examples, (list, tuple)):  # what makes each example anew has no same object twice
+            object.__setattr__(self, "examples", list(self.examples))
+
     @property
     def group_names(self) -> Sequence[str]:
         """For each hypothesis the name of its group."""

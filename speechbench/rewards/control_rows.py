@@ -10,7 +10,6 @@ from functools import lru_cache
 from statistics import median_low
 from typing import TypeVar
 
-from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Benchmark, Example
 from speechbench.languages import is_unspaced, primary
 from speechbench.rewards.exact import normalized
@@ -103,10 +102,10 @@ def _truncated(example: Example) -> str | None:
 
 
 def _question(example: Example) -> str:
-    """The instruction without the words that are the same in each."""
-    frame = templates.question("")
-    if example.instruction.startswith(frame):
-        return example.instruction[len(frame) :].strip()
+    """The question that the benchmark knows of; else the instruction."""
+    question = example.columns.get("question")
+    if isinstance(question, str) and question.strip():
+        return question.strip()
     return " ".join(example.instruction.replace(AUDIO_PLACEHOLDER, " ").split())
 
 

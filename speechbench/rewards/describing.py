@@ -9,16 +9,16 @@ from typing import Any
 
 from speechbench.benchmarks.base import Benchmark
 from speechbench.benchmarks.loading import load_benchmark
+from speechbench.docstrings import paragraphs
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.grammar import parse_expression
 from speechbench.hub import without_downloads
+from speechbench.parameters import Parameter, parameters_of, place_of
 from speechbench.registry import REWARDS
 from speechbench.rewards.base import Reward
-from speechbench.rewards.docstrings import arguments, paragraphs
 from speechbench.rewards.function import COLUMNS, FunctionReward
 from speechbench.rewards.loading import load_reward, resolve
-from speechbench.sources import target_of
-from speechbench.specs import Spec, write
+from speechbench.specs import Spec
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,6 @@ class Listed:
     extra: str
     where: str
     broken: str = ""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a scorer.
-
-    Attributes:
-        name: As in a spec.
-        default: As in a spec; `None` where it must be given.
-        value: What it is in the spec that is shown, or through the benchmark; `None` where that says nothing.
-        text: Its line in the docstring.
-    """
-
-    name: str
-    default: str | None
-    value: str | None
-    text: str
 
 
 @dataclass(frozen=True)
@@ -162,7 +145,7 @@ def show(spec: str, benchmark: str = "covost2-mini") -> Description:
         display=str(_declared(of, "display") or asked),
         summary=summary,
         details=tuple(details),
-        parameters=tuple(_parameters(plug, asked)),
+        parameters=tuple(parameters_of(plug, asked, COLUMNS)),
         columns=tuple(_columns(plug)) if is_function else (),
         family="" if is_function else str(_declared(of, "family")),
         lowest=_finite(low),
@@ -176,7 +159,7 @@ def show(spec: str, benchmark: str = "covost2-mini") -> Description:
         languages=tuple(sorted(_declared(of, "languages"))),
         extra=extra,
         missing=missing_packages(extra),
-        where=_where(plug, place),
+        where=place_of(plug, place),
         citation=str(_declared(of, "citation")),
         signature=None if signature is None else dict(signature),
         no_signature=why,
@@ -226,7 +209,7 @@ def _listed(name: str) -> Listed:
         return Listed(name, "", "", (), "", place)
     try:
         plug = REWARDS.get(name)
-        where = _where(plug, place)
+        where = place_of(plug, place)
         family = str(_declared(plug, "family")) if _is_class(plug) else ""
         needs = tuple(sorted(_declared(plug, "needs"))) if _is_class(plug) else ()
         extra = str(_declared(plug, "extra")) if _is_class(plug) else ""
@@ -250,12 +233,6 @@ def _without_signature(asked: Spec, plug: Any, benchmark: Benchmark) -> Reward |
     return reward
 
 
-def _where(plug: object, place: str) -> str:
-    """The place that the registry tells; of our own the module, whether it was imported before or not."""
-    target = target_of(plug)
-    return target if target.startswith("speechbench.") else place
-
-
 def _is_class(plug: object) -> bool:
     return inspect.isclass(plug) and issubclass(plug, Reward)
 
@@ -270,17 +247,6 @@ def _finite(bound: float) -> float | None:
     return bound if abs(bound) != float("inf") else None
 
 
-def _parameters(plug: Callable[..., Any], spec: Spec) -> Iterator[Parameter]:
-    """What a spec can set: a class's parameters, and of a function those that have a default."""
-    texts = {**arguments(getattr(plug, "__init__", None)), **arguments(plug)}
-    for parameter in inspect.signature(plug).parameters.values():
-        name, must = parameter.name, parameter.default is parameter.empty
-        if not inspect.isclass(plug) and (must or name in COLUMNS):
-            continue
-        value = _written(spec.parameters[name]) if name in spec.parameters else None
-        yield Parameter(name, None if must else _written(parameter.default), value, texts.get(name, ""))
-
-
 def _columns(function: Callable[..., Any]) -> Iterator[str]:
     """What a function is given: the rest of its parameters."""
     for parameter in inspect.signature(function).parameters.values():
@@ -288,8 +254,3 @@ def _columns(function: Callable[..., Any]) -> Iterator[str]:
             yield "*"
         elif parameter.default is parameter.empty or parameter.name in COLUMNS:
             yield parameter.name
-
-
-def _written(value: Any) -> str:
-    """As in a spec, where one could hold it."""
-    return write(value) if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

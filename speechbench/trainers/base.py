@@ -22,7 +22,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.benchmarks.decoding import expecting
+from speechbench.benchmarks.decoding import telling
 from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
@@ -103,7 +103,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
                 label_names=[],
             ),
             train_dataset=examples,
-            data_collator=expecting(model),
+            data_collator=telling(model.expect),
         )
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.templates import LANGUAGES
 from speechbench.languages import primary
@@ -143,7 +144,7 @@ def test_an_example_without_references_has_only_what_needs_none() -> None:
 
 def test_the_question_is_copied_without_the_words_around_it() -> None:
     asked = [
-        example(0, "It rains.", instruction=templates.question("What happens?"), language="en"),
+        dataclasses.replace(example(0, "It rains.", language="en"), columns={"question": "What happens?"}),
         example(1, "Nothing.", instruction="Hear <|audio|> and tell: why?", language="en"),
         example(2, "why", instruction="<|audio|> Why?", language="en"),
     ]

@@ -10,19 +10,23 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from speechbench.benchmarks.base import SPLITS, Benchmark, Example, Progress
+from speechbench.benchmarks.common_voice import CommonVoiceFolder
 from speechbench.benchmarks.covost2 import Covost2
+from speechbench.benchmarks.librispeech import LibriSpeech
 from speechbench.benchmarks.librisqa import LibriSQA
+from speechbench.benchmarks.librisqa_files import LibriSQAFolder
 from speechbench.benchmarks.mini import writer
 from speechbench.benchmarks.mini.grammar import QUESTIONS, SPLIT_SIZES, Meaning, split
 from speechbench.benchmarks.mini.voices import SPEAKERS
 from speechbench.benchmarks.mini.writer import Utterance
-from speechbench.benchmarks.speaker_split import speaker_order
+from speechbench.benchmarks.speaker_split import stable_order
 from speechbench.cache import cache_folder
 from speechbench.registry import register_benchmark
 
@@ -55,6 +59,10 @@ class _Mini(Benchmark):
     """What both corpora share: they make themselves."""
 
     licence: ClassVar[str] = "CC0-1.0 text by speechbench; synthetic speech"
+    licence_note: ClassVar[str] = ""
+    seen_by: tuple[str, ...] = (
+        "the embedded base model learned from other sentences of the same grammar, in other voices",
+    )
     citation: ClassVar[str] = "speechbench; speech by espeak-ng"
     metrics: tuple[str, ...] = ("bleu", "chrf", "comet", "binary", "slots")
     comet_checkpoint: str = "tiny"
@@ -72,6 +80,7 @@ class _Mini(Benchmark):
         Raises:
             MissingError: If espeak-ng or an MP3 encoder is missing.
         """
+        super().prepare(progress)
         sentences = {name: [meaning.english() for meaning in split(self.corpus, name)] for name in SPLITS}
         recipe: dict[str, Any] = {
             "format": _FORMAT,
@@ -109,13 +118,13 @@ class Covost2Mini(_Mini, Covost2):
     def __init__(self) -> None:
         super().__init__(root=str(cache_folder()))
 
-    def load(self, split: str, limit: int | None = None) -> list[Example]:
+    def load(self, split: str, limit: int | None = None) -> Sequence[Example]:
         """As `Covost2.load`, after making the corpus if need be."""
         self.prepare()
         return super().load(split, limit)
 
     def _move_to(self, root: Path) -> None:
-        self.root = self.translations = root
+        self.files = CommonVoiceFolder(root, self.direction)
 
     @classmethod
     def write(cls, folder: Path, counts: Mapping[str, int], progress: Progress | None = None) -> None:
@@ -145,23 +154,25 @@ class LibriSQAMini(_Mini, LibriSQA):
     """
 
     name: str = "librisqa-mini"
+    hours: Mapping[str, float] = MappingProxyType({})
+    casing: str = "upper case without punctuation, as in LibriSpeech"
     corpus: ClassVar[str] = "librisqa-mini"
 
     def __init__(self) -> None:
         super().__init__(root=str(cache_folder()), validation_share=_VALIDATION_SHARE, split_seed=_SPLIT_SEED)
 
-    def load(self, split: str, limit: int | None = None) -> list[Example]:
+    def load(self, split: str, limit: int | None = None) -> Sequence[Example]:
         """As `LibriSQA.load`, after making the corpus if need be."""
         self.prepare()
         return super().load(split, limit)
 
     def _move_to(self, root: Path) -> None:
-        self.root = self.audio = root
+        self.questions, self.recordings = LibriSQAFolder(root), LibriSpeech([root])
 
     @classmethod
     def write(cls, folder: Path, counts: Mapping[str, int], progress: Progress | None = None) -> None:
         """Writes `LibriSQA-PartI/*.json` and LibriSpeech's tree of FLAC and transcripts, speakers taking turns."""
-        order = speaker_order(_TRAIN_IDS, _SPLIT_SEED)  # whom the adapter takes into validation first
+        order = stable_order(_TRAIN_IDS, _SPLIT_SEED)  # whom the adapter takes into validation first
         held_out = len(SPEAKERS["validation"])
         ids = {"train": order[held_out:], "validation": order[:held_out], "test": list(_TEST_IDS)}
         utterances: list[Utterance] = []

@@ -21,6 +21,7 @@ from speechbench.benchmarks.base import Progress
 from speechbench.benchmarks.mini.speech import NATIVE_RATE, Voice, engine, speak
 from speechbench.cache import cache_folder
 from speechbench.errors import MissingError, SpeechbenchError
+from speechbench.hub import may_download
 from speechbench.locks import forget_holder, waited
 
 # Workers are plain subprocesses: multiprocessing would run the caller's own script again in each of them
@@ -90,6 +91,7 @@ def made_once(
         progress: Told if another process has to be waited for.
 
     Raises:
+        MissingError: If it is not there and only looked for (`speechbench.hub.without_downloads`).
         SpeechbenchError: If the cache folder cannot be written, or its filesystem has no locks.
     """
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
@@ -97,6 +99,8 @@ def made_once(
     if folder.is_dir():
         forget_holder(folder)
         return folder
+    if not may_download():
+        raise MissingError(f"{corpus} is not made yet: run `speechbench benchmarks prepare {corpus}`")
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
 
     def tell(holder: str) -> None:

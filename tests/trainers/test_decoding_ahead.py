@@ -1,0 +1,64 @@
+"""While a step learns, the next batch is decoded in the background; what is learned does not depend on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from speechbench.benchmarks import decoding
+from speechbench.benchmarks.audio import Audio
+from speechbench.benchmarks.base import Benchmark, Example
+from speechbench.models.granite_speech import GraniteSpeech
+from speechbench.models.tiny import Tiny
+from speechbench.trainers.sft import SftConfig, SftTrainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched(Audio):
+    """A recording that writes down which threads have decoded it."""
+
+    threads: list[str] = dataclasses.field(default_factory=list, compare=False)
+
+    def samples(self, rate: int) -> Any:
+        self.threads.append(threading.current_thread().name)
+        return super().samples(rate)
+
+
+class WatchedBenchmark(Benchmark):
+    """The same examples each time they are loaded."""
+
+    name = "watched"
+
+    def __init__(self, few: Benchmark) -> None:
+        super().__init__()
+        self.examples = [
+            dataclasses.replace(example, audio=Watched(example.audio.path))
+            for example in few.load("train")
+            if example.audio is not None
+        ]
+
+    def load(self, split: str, limit: int | None = None) -> list[Example]:
+        return self.examples
+
+
+def train(few: Benchmark, folder: Path) -> tuple[list[list[str]], GraniteSpeech]:
+    benchmark, model = WatchedBenchmark(few), Tiny()
+    model._encoded.clear()  # other tests may have heard the same
+    config = SftConfig(output_dir=folder, max_steps=4, per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    SftTrainer(model, benchmark, config).run()
+    return [e.audio.threads for e in benchmark.examples if isinstance(e.audio, Watched)], model
+
+
+def test_batches_are_decoded_ahead_once_each(few: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, model = train(few, tmp_path / "ahead")
+    assert len(heard) == 16 and all(len(threads) == 1 for threads in heard)
+    assert ["decoding"] in heard
+    monkeypatch.setattr(decoding, "_background", decoding.Background(0))
+    alone, same = train(few, tmp_path / "alone")
+    assert alone == [["MainThread"]] * 16
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
