@@ -62,6 +62,7 @@ def ablate(
     out: Path | str = "runs",
     progress: Progress | None = None,
     strict: bool = False,
+    metrics: Sequence[str] = (),
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
@@ -71,7 +72,9 @@ def ablate(
         The leaderboard of this grid's runs.
     """
     progress = progress or Progress()
-    planned = plan(rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict)
+    planned = plan(
+        rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict, metrics
+    )
     run_all(planned, progress)
     return board_of(planned)
 
@@ -88,6 +91,7 @@ def train(
     out: Path | str = "runs",
     progress: Progress | None = None,
     strict: bool = False,
+    metrics: Sequence[str] = (),
 ) -> Training:
     """Does one training and its evaluation, and the base model's, if they are not there yet.
 
@@ -100,7 +104,9 @@ def train(
     """
     progress = progress or Progress()
     rewards = [] if reward is None else [reward]
-    planned = plan(rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress, strict)
+    planned = plan(
+        rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress, strict, metrics
+    )
     run_all(planned, progress)
     return Training(board_of(planned), model_folder(planned.runs[-1]))
 

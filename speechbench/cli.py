@@ -37,7 +37,7 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 @click.option("--seeds", callback=_seeds, default="0", show_default=True, help="As in 0,1,2.")
 @click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
-@options("benchmark", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
+@options("benchmark", "metrics", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
@@ -61,7 +61,7 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
 @click.option("--trainer", required=True, help="sft, grpo, mixed-grpo, or your own.")
 @click.option("--reward", callback=specs, help="What it is trained on; none for sft.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@options("benchmark", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
+@options("benchmark", "metrics", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
 def train(
     trainer: str, reward: list[str], seed: int, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any
 ) -> None:
@@ -82,11 +82,10 @@ def train(
 
 @main.command("eval")
 @click.option("--split", default="test", show_default=True)
-@click.option("--metrics", callback=specs, help="Instead of the benchmark's own.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--samples", type=click.Path(path_type=Path), help="Write every answer with its scores to this JSONL.")
-@options("benchmark", "model", "limit", "strict", "json", "quiet")
+@options("benchmark", "metrics", "model", "limit", "strict", "json", "quiet")
 def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
     """Measure one model."""
     with work(quiet or as_json) as (console, progress):
@@ -203,9 +202,12 @@ def list_benchmarks(as_json: bool) -> None:
 @options("json")
 def show_benchmark(spec: str, as_json: bool) -> None:
     """What the benchmark SPEC is, and three examples of it."""
-    from speechbench.benchmarks import describing
+    with work(as_json) as (_, progress):
+        progress.advance(f"looking at {spec}", 0, 1)
+        from speechbench.benchmarks import describing
 
-    printing_benchmarks.card(describing.show(spec), as_json)
+        found = describing.show(spec)
+    printing_benchmarks.card(found, as_json)
 
 
 @_benchmarks.command()
@@ -218,7 +220,7 @@ def prepare(benchmark: str, strict: bool, as_json: bool, quiet: bool) -> None:
 
         ready = benchmarks.prepare(benchmark, progress.advance)
     printing_benchmarks.prepared(ready, console, as_json)
-    if strict:
+    if strict or not any(split.examples for split in ready.splits.values()):
         ready.refuse_problems()
 
 
@@ -233,7 +235,7 @@ def check(benchmark: str, problems: str | None, strict: bool, as_json: bool, qui
 
         found = benchmarks.check(benchmark, progress.advance, problems=problems)
     printing_benchmarks.checked(found, console, as_json)
-    if strict:
+    if strict or not found.total.found:
         found.refuse_problems()
 
 

@@ -62,6 +62,7 @@ def options(*names: str) -> Callable[[F], F]:
     known = {
         "benchmark": click.option("--benchmark", default="covost2-mini", show_default=True, help="What is asked."),
         "model": click.option("--model", default="tiny", show_default=True, help="A name, run or checkpoint folder."),
+        "metrics": click.option("--metrics", callback=specs, help="Instead of the benchmark's own."),
         "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
         "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
         "strict": click.option("--strict", is_flag=True, help="End with an error if data is missing or broken."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ from pathlib import Path
 from speechbench.errors import MissingError, UsageError
 from speechbench.threads import failure_within
 
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
 _downloads = ContextVar("downloads", default=True)
 _SECONDS = 6.0  # how long the hub may take to answer at all before it counts as unreachable
 
@@ -39,10 +41,11 @@ def resolve(checkpoint: str, revision: str | None = None) -> Path:
         revision: Of the hub's repository.
 
     Raises:
-        UsageError: If it is neither a folder nor shaped like a hub name.
+        UsageError: If it is neither a folder nor shaped like a hub name, or a revision is asked of a folder.
         MissingError: If it is not in the cache and cannot be downloaded; within seconds if there is no hub.
     """
     folder = Path(checkpoint).expanduser()
+    check_revision(revision, f"a model on the hub, and {checkpoint} is a folder" if folder.is_dir() else None)
     if folder.is_dir():
         return folder
     if not is_hub_name(checkpoint):
@@ -50,7 +53,28 @@ def resolve(checkpoint: str, revision: str | None = None) -> Path:
             f"checkpoint {checkpoint!r}: there is no such folder, and it is no name on the hub; name a folder that is "
             "there, or owner/model"
         )
-    return fetch(checkpoint, None, lambda found: (found / "config.json").is_file(), revision)
+    return fetch(checkpoint, None, _is_checkpoint, revision)
+
+
+def check_revision(revision: object, folder: str | None = None) -> None:
+    """Refuses what cannot name a revision, and any where there is a folder.
+
+    Args:
+        revision: As a user gave it; `None` for none.
+        folder: What stands in the revision's way, where something does.
+
+    Raises:
+        UsageError: With the way to write it.
+    """
+    if revision is None:
+        return
+    if folder is not None:
+        raise UsageError(f"revision={revision!r} is of {folder}: leave it out")
+    if not isinstance(revision, str) or not revision:  # digits alone are a number in a spec
+        raise UsageError(
+            f"revision={revision!r} should be a branch, a tag or a commit of the hub's repository, as a text: one of "
+            "digits alone is written in quotes, revision='1.0'"
+        )
 
 
 def is_hub_name(name: str) -> bool:
@@ -138,8 +162,18 @@ def fetch(
     except Exception as error:  # whatever the network layer raises: it differs between versions of the hub's client
         raise missing(f"its download ended in {type(error).__name__}") from error
     if not complete(folder):
-        raise LackingError(str(missing(f"the hub's copy lacks {' or '.join(patterns or ['config.json'])}")))
+        raise LackingError(str(missing(f"the hub's copy lacks {' or '.join(patterns or ['config.json or weights'])}")))
     return folder
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a model's configuration and all files of its weights are there: a download may have been cut short."""
+    weights = [path.name for pattern in ("model*.safetensors", "pytorch_model*.bin") for path in folder.glob(pattern)]
+    parts = [found for found in map(_PART.fullmatch, weights) if found]
+    whole = len(parts) < len(weights) or any(
+        sum(part.groups() == (of[1], of[2]) for part in parts) == int(of[2]) for of in parts
+    )
+    return whole and (folder / "config.json").is_file()
 
 
 class LackingError(MissingError):
@@ -164,8 +198,8 @@ def _missing(name: str, patterns: Sequence[str] | None, revision: str | None, re
     command, kind = f"hf download {name}", "models"
     if repo_type == "dataset":  # of which one wants no more than what is needed: others are in the same repository
         command += " --repo-type dataset" + "".join(f" --include {pattern!r}" for pattern in patterns or [])
-        command += "" if revision is None else f" --revision {revision}"
         kind = "data sets"
+    command += "" if revision is None else f" --revision {shlex.quote(revision)}"
     return MissingError(
         f"{name} is not on this machine and {why}; name a folder that has it, or where there is a network (for gated "
         f"{kind} with HF_TOKEN set) run `{command}`"

@@ -72,6 +72,7 @@ def plan(
     out: Path | str = "runs",
     progress: Progress | None = None,
     strict: bool = False,
+    metrics: Sequence[str] = (),
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
@@ -90,6 +91,7 @@ def plan(
         out: Where the ablation's folder is made.
         progress: Told of what takes long.
         strict: End at anything missing or broken in the data, instead of doing without.
+        metrics: Specs of what is measured; the benchmark's own if there are none.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
@@ -104,8 +106,8 @@ def plan(
     chains = {name: name.split("+") for name in dict.fromkeys(trainers)}
     functions = {stage: TRAINERS.get(stage) for stages in chains.values() for stage in stages}
     configs = _configs(chains, functions, loaded, {"max_steps": steps, "limit": limit}, config or {})
-    metrics = load_metrics(loaded)
-    scored = _load_rewards(rewards, loaded, metrics, controls)
+    measured = load_metrics(loaded, metrics)
+    scored = _load_rewards(rewards, loaded, measured, controls)
     _check_rewards_are_used(rewards, configs)
     loaded.prepare(progress.advance)
     base = load_model(model)
@@ -120,7 +122,7 @@ def plan(
         "model": base.name,
         "weights": base.fingerprint,
         "evaluation": dataclasses.asdict(sampling),
-        "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in metrics],
+        "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in measured],
     }
     code = code_hash(model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another
@@ -139,7 +141,7 @@ def plan(
             for reward in scored if takes_reward else [None]:
                 runs += maker.chain(name, reward, seed)
     once = tuple({run.id: run for run in runs}.values())
-    return Plan(loaded, base, examples, metrics, functions, sampling, shared, folder, once)
+    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once)
 
 
 def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:

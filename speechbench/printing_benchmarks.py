@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _PROBLEMS = 5  # that are shown; the file lists all
 _HASH = 12  # characters of a hash or a long name: enough to tell two apart
 _ID = 32  # likewise of an example's id, or a speaker's
+# What would steer a terminal or cannot be written: control characters but ends of lines, halves of surrogate pairs.
+_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def listing(found: Mapping[str, Listed], as_json: bool) -> None:
@@ -42,7 +45,7 @@ def listing(found: Mapping[str, Listed], as_json: bool) -> None:
             what = f"{what} ({listed.where})" if what else listed.where
         if listed.broken:
             what += f" cannot be imported: {listed.broken}"
-        table.add_row(listed.name, listed.task, listed.languages, escape(what))
+        table.add_row(listed.name, listed.task, listed.languages, escape(_plain(what)))
     Console().print(table)
 
 
@@ -52,18 +55,17 @@ def card(found: Card, as_json: bool) -> None:
         _json(asdict(found))
         return
     from rich.console import Console
-    from rich.text import Text
 
     console = Console()
-    console.print(Text(found.spec, style="bold"))
+    _title(found.spec, console)
     for paragraph in (found.summary, *found.details):
         if paragraph:
-            console.print(Text(paragraph))
+            _say(paragraph, console)
             console.print()
     _rows(_facts(found), console)
     for number, example in enumerate(found.examples, 1):
         console.print()
-        console.print(Text(f"{example.split} {number}", style="bold"))
+        _title(f"{example.split} {number}", console)
         _rows(_example(example), console)
 
 
@@ -153,7 +155,7 @@ def prepared(found: Prepared, console: Console, as_json: bool) -> None:
     if facts:
         console.print()
     for what, text in facts:
-        console.print(f"{what}: {text}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"{what}: {text}", console, whole=True)
     _problems(found.problems, found.problem_file, console)
     if found.problems and found.strict:
         console.print("Work on this benchmark ends at its problems: mend them first.")
@@ -182,6 +184,8 @@ def checked(found: Check, console: Console, as_json: bool) -> None:
         more = ", …" if shared.count > len(shared.first) else ""
         _say(f"{counted(shared.count, 'speaker')} of both {' and '.join(shared.splits)}: {names}{more}", console)
     if found.oddities:
+        from rich.markup import escape
+
         from speechbench.benchmarks.oddities import PREFIX
 
         console.print()
@@ -191,7 +195,7 @@ def checked(found: Check, console: Console, as_json: bool) -> None:
         odd.add_column("such as", overflow="fold")
         for remark in found.oddities:
             first = ", ".join(_cut(where, _ID) for where in remark.first)
-            odd.add_row(remark.kind.removeprefix(PREFIX), str(remark.count), first)
+            odd.add_row(remark.kind.removeprefix(PREFIX), str(remark.count), escape(_plain(first)))
         console.print(odd)
     _problems(found.problems, found.problem_file, console)
 
@@ -226,21 +230,22 @@ def _problems(problems: Sequence[Problem], listed: Any, console: Console) -> Non
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
         _say(f"{counted(len(problems), 'problem')} ({counts})", console)
         for problem in problems[:_PROBLEMS]:
-            console.print(f"{problem.where}: {problem.what}", markup=False, highlight=False, soft_wrap=True)
+            _say(f"{problem.where}: {problem.what}", console, whole=True)
         if len(problems) > _PROBLEMS:
             console.print("…")
     if listed is not None:
-        console.print(f"All, one by one: {listed}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"All, one by one: {listed}", console, whole=True)
 
 
 def _title(text: str, console: Console) -> None:
     from rich.text import Text
 
-    console.print(Text(text, style="bold"))
+    console.print(Text(_plain(text), style="bold"))
 
 
-def _say(text: str, console: Console) -> None:
-    console.print(text, markup=False, highlight=False)
+def _say(text: str, console: Console, whole: bool = False) -> None:
+    """Prints it; `whole` lines are for copying and not broken."""
+    console.print(_plain(text), markup=False, highlight=False, soft_wrap=whole)
 
 
 def _rows(rows: Iterator[tuple[str, str]], console: Console) -> None:
@@ -250,7 +255,7 @@ def _rows(rows: Iterator[tuple[str, str]], console: Console) -> None:
     table.add_column(no_wrap=True, min_width=12)
     table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(_plain(text)))
     console.print(table)
 
 
@@ -258,5 +263,11 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def _plain(text: str) -> str:
+    """With what must not go to a terminal as Python writes it."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())  # halves of surrogate pairs, as JSON escapes them

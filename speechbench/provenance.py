@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("speechbench", "torch", "transformers", "numpy", "sacrebleu", "unbabel-comet", "accelerate", "soundfile")
+_PACKAGES = (
+    "speechbench", "torch", "transformers", "numpy", "sacrebleu", "unbabel-comet", "accelerate", "soundfile", "soxr",
+    "datasets", "pyarrow",
+)  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from speechbench.cache import cache_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder for the tests alone, with the corpora that were made before; subprocesses use it too."""
+    folder = tmp_path_factory.mktemp("cache")
+    for corpus in cache_folder().glob("*-mini-*"):
+        if corpus.is_dir():
+            (folder / corpus.name).symlink_to(corpus)
+    before = os.environ.get("SPEECHBENCH_CACHE")
+    os.environ["SPEECHBENCH_CACHE"] = str(folder)
+    yield
+    del os.environ["SPEECHBENCH_CACHE"]
+    if before is not None:
+        os.environ["SPEECHBENCH_CACHE"] = before
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,12 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     monkeypatch.setenv("SPEECHBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for module in ("examination", "index_building"):  # files count as unchanged without waiting two seconds for it
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as unchanged at once, so that their index is not made anew by each command."""
+    for module in ("examination", "index_building"):
         monkeypatch.setattr(f"speechbench.benchmarks.{module}.SETTLES", -1)
 
 
@@ -120,6 +127,7 @@ def test_problems_are_counted_by_kind_and_the_first_are_shown(few_manifest: Path
 
 @pytest.mark.parametrize("command", ["check", "prepare"])
 @pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.usefixtures("settled")
 def test_strict_prints_everything_and_then_fails(few_manifest: Path, command: str, form: list[str]) -> None:
     assert call(command, spec(few_manifest), "--strict", *form).exit_code == 0
     (few_manifest.parent / "test0.wav").write_bytes(b"")
@@ -132,6 +140,7 @@ def test_strict_prints_everything_and_then_fails(few_manifest: Path, command: st
     assert "is empty (0 bytes)" not in lenient.stderr
 
 
+@pytest.mark.usefixtures("settled")
 def test_what_is_prepared_is_printed_and_given_as_json(few_manifest: Path) -> None:
     ready = prepare(spec(few_manifest))
     text = printed("prepare", spec(few_manifest))
@@ -191,6 +200,45 @@ def test_what_is_wrong_with_the_call_is_one_sentence(few_manifest: Path) -> None
     unwritable = call("check", spec(few_manifest), "--problems", "file/found.tsv")
     assert unwritable.exit_code == 1
     assert "file/found.tsv cannot be read or written" in unwritable.stderr
+
+
+HOSTILE = r"""
+from speechbench.benchmarks import Benchmark, Example
+
+class Hostile(Benchmark):
+    def load(self, split, limit=None):
+        self.note("a\udcff", "is \x1b[31m red [/b]", "odd \x07 [/b]")
+        self.warnings[:] = ["\x1b]0;title\x07 [/b]"]
+        return [Example(f"\udcff\x1b[31m{split}", None, "[/b]?", ("b\ud800",), "\x1b[31m", "en", "de", "s\udcff")]
+"""
+
+
+@pytest.mark.parametrize("command", ["show", "check", "prepare"])
+def test_what_stands_in_the_data_neither_steers_the_terminal_nor_breaks_the_json(command: str) -> None:
+    Path("own.py").write_text(HOSTILE)
+    words = [sys.executable, "-m", "speechbench", "benchmarks", command, "own.py:Hostile"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as on a terminal of UTF-8
+    for form in ([], ["--json"]):
+        done = subprocess.run([*words, *form], capture_output=True, env=strict)
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.decode("utf-8")
+        assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+    loaded = json.loads(text)
+    told = loaded["examples"][0]["references"] if command == "show" else loaded["problems"][0]["where"]
+    assert told in (["b\ud800"], "a\udcff")
+
+
+@pytest.mark.parametrize("command", ["check", "prepare"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_without_any_example_it_fails_after_telling_all(few_manifest: Path, command: str, form: list[str]) -> None:
+    for clip in few_manifest.parent.glob("*.wav"):
+        clip.write_bytes(b"")
+    done = call(command, spec(few_manifest), *form)
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1 and "lists all" in done.stderr
+    assert "empty recording" in done.stdout
+    if form:
+        assert len(json.loads(done.stdout)["problems"]) >= 12
 
 
 SPOILED = """

@@ -14,6 +14,7 @@ DONE_BY = {
     "scoring": ["score"],
     "rewards.audit": ["audit"],
     "benchmarks": ["check", "prepare"],
+    "benchmarks.describing": ["show"],
     "evaluation": ["evaluate_model"],
     "ablation": ["plan", "train"],
 }
@@ -24,6 +25,7 @@ DONE_BY = {
     [
         (["score", "--hyp", "h.txt"], False),
         (["rewards", "audit"], False),
+        (["benchmarks", "show", "covost2-mini"], False),
         (["benchmarks", "check", "covost2-mini"], False),
         (["benchmarks", "prepare", "covost2-mini"], False),
         (["eval"], False),

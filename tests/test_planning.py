@@ -153,3 +153,9 @@ def test_wrong_grids_are_refused_before_any_work(tmp_path: Path, grid: dict[str,
         planned(tmp_path, **grid)  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_may_be_named_instead_of_the_benchmarks_own(tmp_path: Path) -> None:
+    own, named = planned(tmp_path), planned(tmp_path, metrics=["chrf", "ter"])
+    assert [metric.display for metric in named.metrics] == ["chrF", "TER"]
+    assert len(own.metrics) > 2 and own.folder != named.folder

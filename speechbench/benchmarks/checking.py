@@ -127,7 +127,8 @@ def check(
         problems: File for all problems and oddities, one by one; the cache folder's if not given.
 
     Raises:
-        SpeechbenchError: If no split can be loaded; or with `strict` if there are problems.
+        SpeechbenchError: If no split can be loaded, as where the data is not there; or with `strict` if there are
+            problems.
         OSError: If the file cannot be written.
     """
     loaded = load_benchmark(benchmark)

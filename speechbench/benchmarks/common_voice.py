@@ -158,14 +158,11 @@ class _Clips:
         self.note = note
         self.real = os.path.realpath(folder)
         self.files: set[str] = set()
-        self.others: dict[str, bool] = {}  # whether it is a link
+        self.others: set[str] = set()  # links, folders and the like
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        self.files.add(entry.name)
-                    else:
-                        self.others[entry.name] = entry.is_symlink()
+                    (self.files if entry.is_file(follow_symlinks=False) else self.others).add(entry.name)
         except OSError as error:
             raise SpeechbenchError(f"{folder}, the folder of clips, cannot be read: {error.strerror}") from error
 
@@ -194,13 +191,11 @@ class _Clips:
     def _is_inside(self, where: str, clip: str) -> bool:
         """Whether what is no plain file is a link to one below the folder."""
         path = self.folder / clip
-        if not self.others[clip]:
-            self.note(where, f"{path} is no file; left out", "no recording")
-        elif not Path(os.path.realpath(path)).is_relative_to(self.real):
+        if not Path(os.path.realpath(path)).is_relative_to(self.real):
             what = f"{path} is a link out of its folder; left out: name the folder that it leads to with clips="
             self.note(where, what, "path outside")
         elif not path.is_file():
-            self.note(where, f"{path} is a link to no file; left out", "no recording")
+            self.note(where, f"{path} is no file; left out", "no recording")
         else:
             return True
         return False

@@ -18,16 +18,18 @@ from speechbench.benchmarks.row_source import RowSource
 from speechbench.benchmarks.templates import language_name
 from speechbench.errors import MissingError, UsageError
 from speechbench.hub import is_hub_name
+from speechbench.languages import primary
 from speechbench.registry import register_benchmark
 
 DIRECTIONS = tuple(OFFICIAL)
 """All 36, by their codes."""
 _HUB = "fixie-ai/covost2"
+_BY_CHARACTER = frozenset({"ja", "zh"})  # whose BLEU much of the field computes on characters
 
 
 @register_benchmark("covost2")
 class Covost2(IndexedBenchmark):
-    """CoVoST 2 (Wang et al. 2021), from a Common Voice folder and the translation files, or from the hub.
+    """CoVoST 2 (Wang et al. 2021), 36 directions, from the official downloads or the hub.
 
     The references are the translations, the source is the sentence as written, the speaker Common Voice's client id.
 
@@ -68,7 +70,7 @@ class Covost2(IndexedBenchmark):
         "Voxtral (arXiv 2507.13264), Qwen2.5-Omni (arXiv 2503.20215) and Phi-4-multimodal (arXiv 2503.01743): their "
         "makers do not name the training data",
     )
-    metrics: tuple[str, ...] = ("bleu", "chrf", "comet", "binary")
+    metrics: tuple[str, ...] = ("bleu", "chrf", "comet", "binary")  # BLEU's tokenizer is the target language's
 
     def __init__(
         self,
@@ -89,6 +91,8 @@ class Covost2(IndexedBenchmark):
             raise UsageError(f"CoVoST 2 has no direction {direction!r}: {hint}")
         self.direction = direction
         self.source_language, self.target_language = direction.split("_")
+        if primary(self.target_language) in _BY_CHARACTER:
+            self.metrics = (self.metrics[0], "bleu(tokenize=char)", *self.metrics[1:])
         self.files: RowSource = _source(str(root), direction, _folder(translations), revision, _folder(clips))
 
     def expected_counts(self) -> Mapping[str, int]:

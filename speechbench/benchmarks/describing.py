@@ -171,7 +171,6 @@ def show(spec: str) -> Card:
 
 
 def _card(asked: Spec) -> Card:
-
     place = BENCHMARKS.where(asked.name) or asked.name
     plug = BENCHMARKS.get(asked.name)
     benchmark: Benchmark | None = None
@@ -215,7 +214,6 @@ def _card(asked: Spec) -> Card:
 
 
 def _listed(name: str) -> Listed:
-
     place = BENCHMARKS.where(name)
     if not BENCHMARKS.is_at_hand(name):  # a package is imported only for who asks for its plugs
         return Listed(name, "", "", "", place)

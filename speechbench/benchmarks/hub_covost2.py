@@ -41,7 +41,7 @@ _AT_ONCE = 10_000  # rows whose texts are in memory together
 
 def is_saved_dataset(folder: Path) -> bool:
     """Whether a folder is a data set as `HubCovost2` reads them, and no folder of Common Voice."""
-    return any(is_saved(place) or shards(place)[0] for place in (folder, *folder.glob("*_*")))
+    return any(is_saved(place) or shards(place)[0] for place in (folder, *(folder / d for d in OFFICIAL)))
 
 
 class HubCovost2:
@@ -154,7 +154,10 @@ class HubCovost2:
         if lacks:
             raise MissingError(f"{folder} is not whole: {'; '.join(lacks)}; {self.how_to_get()}")
         if not found:
-            raise MissingError(f"{self._origin.folder} has no data set of {self.direction}; {self.how_to_get()}")
+            raise MissingError(
+                f"{self._origin.folder} has no data set of {self.direction}, which is one that `save_to_disk` made or "
+                f"a folder called {self.direction} of Parquet files; {self.how_to_get()}"
+            )
         return open_parquet(found, _NEEDS)
 
     @cached_property

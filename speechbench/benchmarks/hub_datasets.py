@@ -42,7 +42,7 @@ class Origin:
         name: As given.
 
     Raises:
-        UsageError: If the name is neither, or a revision is asked of a folder.
+        UsageError: If the name is neither, or the revision is no text or is asked of a folder.
     """
 
     def __init__(
@@ -57,8 +57,7 @@ class Origin:
         self.name = name
         self._local = Path(name).expanduser()
         self._is_local = self._local.is_dir()
-        if self._is_local and revision is not None:
-            raise UsageError(f"revision={revision!r} is of a data set on the hub, and {name} is a folder: leave it out")
+        hub.check_revision(revision, f"a data set on the hub, and {name} is a folder" if self._is_local else None)
         if not self._is_local and not hub.is_hub_name(name):
             raise UsageError(
                 f"data set {name!r}: there is no such folder, and it is no name on the hub; name a folder that is "
@@ -175,12 +174,17 @@ def open_parquet(files: Mapping[str, Sequence[Path]], what: str) -> Mapping[str,
         SpeechbenchError: If a file cannot be read.
     """
     datasets = needed("datasets", "datasets", what)
+    from pyarrow import parquet
+
     first = next(iter(files.values()))[0]
     with _reading(first.parent, "download it anew"), _quietly(datasets):
-        found = datasets.load_dataset(
-            "parquet", data_files={split: [glob.escape(str(path)) for path in paths] for split, paths in files.items()}
-        )
-    return {split: _files(found[split]) for split in files}
+        filled = {  # `datasets` cannot read a file without rows
+            split: [glob.escape(str(path)) for path in paths if parquet.read_metadata(path).num_rows]
+            for split, paths in files.items()
+        }
+        asked = {split: paths for split, paths in filled.items() if paths}
+        found = datasets.load_dataset("parquet", data_files=asked) if asked else {}
+    return {split: _files(found[split]) if split in asked else [] for split in files}
 
 
 def table_of(file: Path) -> pyarrow.Table:

@@ -12,7 +12,7 @@ from typing import Any
 from speechbench.benchmarks.base import SPLITS, Problem
 from speechbench.benchmarks.examination import SETTLES
 from speechbench.benchmarks.index import FIELDS, SCHEMA, Index, Row, first_position
-from speechbench.benchmarks.index_file import new_edition, newest
+from speechbench.benchmarks.index_file import new_edition, newest, remove_unused
 from speechbench.errors import SpeechbenchError, sentence_of
 
 
@@ -76,6 +76,7 @@ def build(
             "sources": json.dumps([(source, stamp, _was_still(stamp, began)) for source, stamp in stamps]),
         }
         database.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+    remove_unused(folder.parent)
     return Index(path)
 
 

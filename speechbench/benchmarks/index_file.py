@@ -7,8 +7,10 @@ left behind is taken for that of another file.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from speechbench.errors import SpeechbenchError
 _EDITION = "rows-{:06}.sqlite3"
 _UNFINISHED = "unfinished.sqlite3"
 _KEPT = 2  # editions: the newest, and the one that running work may still read
+_UNUSED = 90 * 24 * 3600.0  # seconds after which what nobody has opened is removed
 _WAIT = 60.0  # seconds for other processes' writing
 
 
@@ -96,9 +99,21 @@ class Database:
 
 
 def newest(folder: Path) -> Path | None:
-    """The edition that counts; `None` where there is none."""
+    """The edition that counts, which is marked as used now; `None` where there is none."""
     editions = _editions(folder)
-    return editions[-1] if editions else None
+    if not editions:
+        return None
+    with suppress(OSError):
+        os.utime(folder)
+    return editions[-1]
+
+
+def remove_unused(folders: Path) -> None:
+    """Removes indexes that nobody has opened for three months: of data that is gone, or of another version."""
+    for folder in folders.iterdir():
+        with suppress(OSError):
+            if _editions(folder) and time.time() - folder.stat().st_mtime > _UNUSED:
+                shutil.rmtree(folder)
 
 
 @contextmanager

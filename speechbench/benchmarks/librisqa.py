@@ -48,7 +48,7 @@ class LibriSQA(IndexedBenchmark):
         root: Folder that holds `LibriSQA-PartI/` and `LibriSQA-PartII/`, a data set saved by `datasets`, or a name on
             the hub.
         audio: Folder below which LibriSpeech's `train-clean-360` and `test-clean` lie, or several, separated as in
-            PATH; `root` if that is a folder and this is not given.
+            PATH; `root` if that is a folder of JSON and this is not given.
         validation_share: Of train's rows, at least this share goes to validation; 0 up to but without 1.
         split_seed: Another seed draws others.
         split_by: "speaker" for whole speakers; "random" for single rows, as in arXiv 2509.16990, which held out 0.2.
@@ -132,7 +132,13 @@ class LibriSQA(IndexedBenchmark):
             raise MissingError(f"{self.name}: the {split} split is empty: {self._why_empty(split)}") from None
 
     def index(self) -> Index:
-        """As of every `IndexedBenchmark`; beside it the validation split is listed."""
+        """As of every `IndexedBenchmark`; beside it the validation split is listed.
+
+        Raises:
+            MissingError: If the files are not there, or no folder of recordings is named: told before a download.
+        """
+        if not self.recordings.folders:
+            raise MissingError(f"{self.name}: no folder of recordings is named; {self.how_to_get()}")
         index = super().index()
         listing, warnings = index.path.with_name(_LISTING), index.fact("warnings")
         if warnings is None or not listing.is_file():
@@ -165,9 +171,7 @@ class LibriSQA(IndexedBenchmark):
                 raise MissingError(f"{self.name}: there is no folder {folder}; {self.how_to_get()}")
         self.recordings.scan(self.note, self._progress)
         if not self.recordings:
-            what = f"there is no FLAC or WAV file below {self._below()}"
-            what = what if self.recordings.folders else "no folder of recordings is named"
-            raise MissingError(f"{self.name}: {what}; {self.how_to_get()}")
+            raise MissingError(f"{self.name}: there is no FLAC or WAV file below {self._below()}; {self.how_to_get()}")
         self._division = self._divide(asked)
         for file in FILES:
             of_file = [question for question in asked if question.file == file]
@@ -198,10 +202,9 @@ class LibriSQA(IndexedBenchmark):
         return self.recordings.audio(name, sha256)
 
     def how_to_get(self) -> str:
-        """Where the downloads are, and where they belong."""
+        """Where LibriSpeech is, and where it belongs."""
         below = f"below {self._below()}" if self.recordings.folders else "into a folder that audio=FOLDER names"
-        audio = f"unpack LibriSpeech's train-clean-360.tar.gz and test-clean.tar.gz (openslr.org/12) {below}"
-        return f"{self.questions.how_to_get()}, and {audio}" if isinstance(self.questions, LibriSQAFolder) else audio
+        return f"unpack LibriSpeech's train-clean-360.tar.gz and test-clean.tar.gz (openslr.org/12) {below}"
 
     def example(self, row: Row, audio: Audio | None) -> Example:
         """A question to answer; the columns are the question and, in Part II, the letter of the answer."""
@@ -256,21 +259,21 @@ class LibriSQA(IndexedBenchmark):
         name = "test" if split == "test" else "train"
         asked = list(questions(self.questions, self.part, _unheard))
         of_file = [question for question in asked if question.file == name]
-        path = Path(self._root, name)
+        path, mend = Path(self._root, name), "name another data set"
         if isinstance(self.questions, LibriSQAFolder):
-            path = self.questions.path(self.part, name)
+            path, mend = self.questions.path(self.part, name), self.questions.how_to_get()
             if not path.exists():
-                return f"there is no {path}; {self.questions.how_to_get()}"
+                return f"there is no {path}; {mend}"
         if not of_file:
             first = next((f" ({p.where}: {p.what})" for p in self.problems), "")
-            return f"{path} has no row with {', '.join(KEYS[self.part])}{first}; {self.how_to_get()}"
+            return f"{path} has no row with {', '.join(KEYS[self.part])}{first}; {mend}"
         if split != "test":
             held_out = self._divide(asked).held_out
             of_file = [question for question in of_file if (question.id in held_out) == (split == "validation")]
             if not of_file:
                 use = "less" if split == "train" else "more"
-                mend = f"a validation_share that is {use}" if self.split.file is None else "another list"
-                return f"with {self.split}, {path} leaves it nothing; use {mend}"
+                other = f"a validation_share that is {use}" if self.split.file is None else "another list"
+                return f"with {self.split}, {path} leaves it nothing; use {other}"
         return f"none of its {len(of_file)} rows in {path} has a recording; {self.how_to_get()}"
 
     def _below(self) -> str:
@@ -283,6 +286,6 @@ def _unheard(where: str, what: str, kind: str) -> None:
 
 def _folders(named: str) -> list[Path]:
     """The folders that one text names, separated as in PATH, unless there is a folder of just that name."""
-    if Path(named).expanduser().is_dir():
+    if named and Path(named).expanduser().is_dir():  # an empty name would be the working directory
         return [Path(named).expanduser()]
     return [Path(part).expanduser() for part in named.split(os.pathsep) if part]

@@ -62,9 +62,12 @@ class LibriSQAFolder:
         Raises:
             MissingError: If there is no file of this part.
             SpeechbenchError: If it is no JSON list.
+            UsageError: If the root is a file.
         """
         self._asked.update(dict.fromkeys(self._places(part, name)))
         path = self.path(part, name)
+        if self.root.is_file():
+            raise UsageError(f"root={self.root} is a file: name the folder that holds LibriSQA's files")
         if not self.has(part):
             raise MissingError(f"LibriSQA: there is no {path}; {self.how_to_get()}")
         if path.is_file():

@@ -95,6 +95,7 @@ class Oddities:
         self._found: list[Problem] = []
         self._texts: dict[int, tuple[str, str]] = {}
         self._recordings: dict[str, tuple[str, str]] = {}
+        self._names: dict[str, tuple[str, str]] = {}
         self._ids: list[tuple[str, str]] = []  # of the lengths
         self._lengths = array("d"), array("d")  # of source and reference
 
@@ -103,13 +104,16 @@ class Oddities:
         here = (split, example.id)
         for kind, what in self._of_texts(example):
             self._note(here, kind, what)
+        first = self._names.setdefault(example.id, here)
+        if first is not here:
+            self._note(here, "id twice", f"its id is that of an example of {first[0]} too")
         if example.source is not None and example.source.strip():
             asked = "" if self._is_translation else example.instruction
             first = self._texts.setdefault(hash((example.source, example.references, asked)), here)  # 64 bits: enough
             if first is not here:
                 kind = "text twice in a split" if first[0] == split else "text in two splits"
                 self._note(here, kind, f"source and references are those of {_of(first)} too: {_cut(example.source)}")
-            if self._is_translation and example.references[0].strip():
+            if self._is_translation and example.references and example.references[0].strip():
                 self._ids.append(here)
                 for lengths, text in zip(self._lengths, (example.source, example.references[0]), strict=True):
                     lengths.append(len(text.strip()))
@@ -125,6 +129,8 @@ class Oddities:
     def _of_texts(self, example: Example) -> Iterator[tuple[str, str]]:
         if example.source is None:
             yield "no source", "its transcript is not known"
+        if not example.references:
+            yield "no reference", "there is nothing to learn from it or to measure by"
         texts = [("source", example.source)] if example.source is not None else []
         for what, text in [*texts, *(("reference", reference) for reference in example.references)]:
             for kind, look in ODD.items():

@@ -155,10 +155,10 @@ class ValidationSplit:
         assert self.file is not None
         if not self.file.is_file():
             raise UsageError(f"speakers={self.file}: there is no such file; name one that lists speakers, one a line")
-        lines = [line.strip() for line in read_lines(self.file)]
+        lines = [line.strip() for line in read_lines(self.file)] if self.file.stat().st_size else []
         names = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
         chosen = frozenset(names) & known
-        if not chosen:
+        if not chosen and (names or not any(lines)):  # a header alone is the listing of a share of 0
             raise SpeechbenchError(
                 f"{self.file} lists no speaker and no row that is in train, only {', '.join(names[:3]) or 'nothing'}: "
                 "name the list that was made for this data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from speechbench.benchmarks.audio import Examined
+from speechbench.benchmarks.audio import Audio, Examined
 from speechbench.benchmarks.base import SPLITS, Benchmark, Example, Problem, Progress
 from speechbench.benchmarks.examination import examine, kind_of, stamp_of
 from speechbench.benchmarks.index_file import DamagedError
@@ -32,7 +32,11 @@ class SurveyedSplit:
     def recorded(self) -> Iterator[tuple[Example, Examined | None]]:
         """The examples with what is known of their recordings; `None` where there is none."""
         for example in self.examples:
-            yield example, None if example.audio is None else self.recordings[str(example.audio)]
+            yield example, None if example.audio is None else self._of(example.audio)
+
+    def _of(self, audio: Audio) -> Examined:
+        known = self.recordings.get(str(audio))
+        return examine([audio])[0] if known is None else known  # of a row that has come since
 
 
 def survey(
@@ -40,7 +44,8 @@ def survey(
 ) -> Iterator[tuple[str, SurveyedSplit]]:
     """Makes or fetches the data, then loads one split after the other and looks at its recordings.
 
-    A split that cannot be loaded stands in the benchmark's `problems`, unless nobody claims that there is one.
+    A split that cannot be loaded stands in the benchmark's `problems`, unless nobody claims that there is one; so does
+    a benchmark without any example.
 
     Args:
         benchmark: Nothing of which need be loaded.
@@ -51,10 +56,11 @@ def survey(
         Each split's name and what was found.
 
     Raises:
-        SpeechbenchError: After the last one, if no split can be loaded: why the first cannot.
+        SpeechbenchError: After the last one, if no split can be loaded and no problem says more: why the first cannot.
     """
     benchmark.prepare(progress)
-    errors: list[SpeechbenchError] = []
+    errors: dict[str, SpeechbenchError] = {}
+    is_empty = True
     for split in SPLITS:
         found = SurveyedSplit()
         try:
@@ -68,12 +74,16 @@ def survey(
             else:
                 found = _read_of_examples(benchmark, split, progress, again)
         except SpeechbenchError as error:
-            errors.append(error)
-            if not isinstance(error, UsageError):  # that one says that nobody claims such a split
-                benchmark.note(split, str(error), "missing split")
-        if len(errors) == len(SPLITS):
-            raise errors[0]
+            errors[split] = error
+        if len(errors) == len(SPLITS) and not benchmark.problems:
+            raise errors[SPLITS[0]]
+        is_empty = is_empty and not len(found.examples)
         yield split, found
+    for split, why in errors.items():
+        if not isinstance(why, UsageError):  # that one says that nobody claims such a split
+            benchmark.note(split, str(why), "missing split")
+    if is_empty and not benchmark.problems:
+        benchmark.note(str(benchmark.name), "no split has an example; see that its parameters name the right place")
 
 
 def _read_of_examples(benchmark: Benchmark, split: str, progress: Progress | None, again: bool) -> SurveyedSplit:

@@ -7,6 +7,7 @@ from collections import Counter
 from speechbench.benchmarks.base import Benchmark
 from speechbench.benchmarks.problem_file import write_problems
 from speechbench.progress import Progress
+from speechbench.tables import counted
 
 _SHOWN = 5
 
@@ -35,6 +36,6 @@ def refuse_or_tell(benchmark: Benchmark, progress: Progress, strict: bool = Fals
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
         progress.tell(f"{len(benchmark.problems)} such problems ({counts}): {write_problems(benchmark)} lists all")
     for what, count in benchmark.excluded.items():
-        progress.tell(f"{count} examples are left out: {what}")
+        progress.tell(f"{counted(count, 'example')} left out as asked: {what}")
     for warning in benchmark.warnings:
         progress.tell(warning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -174,20 +174,21 @@ def option(text: str) -> str | None:
     plain = unicodedata.normalize("NFKC", text).replace("’", "'")
     plain = re.sub(r"""[*_`"“”„]|(?<!\w)'|'(?!\w)""", "", plain)  # emphasis and quotation marks
     plain = "\n".join(" ".join(line.split()) for line in plain.splitlines() if line.strip())
+    letters = next(filter(None, _forms(plain)), [])
+    return letters[0] if len(set(letters)) == 1 else None
+
+
+def _forms(plain: str) -> Iterator[list[str]]:
+    """The letters that each form of `option` finds; later ones are looked for only where the earlier find none."""
+    yield [letter for match in _WHOLE.finditer(plain) for letter in _letters(match)]
+    answers, options = _NAMED
+    yield _named(answers, plain)
     first = _FIRST.match(plain)
-    if first is not None and _is_list(_letters(first)[0], plain[first.end() :]):
-        first = None
-    answers, options = (_named(form, plain) for form in _NAMED)
-    anywhere = [] if _DENIED.search(plain) else _ANYWHERE.finditer(plain)
-    forms = (
-        [letter for match in _WHOLE.finditer(plain) for letter in _letters(match)],
-        answers,
-        _and_next(first, plain) if first is not None else [],
-        options,
-        [letter for match in anywhere for letter in _letters(match)],
-    )
-    chosen = next((set(letters) for letters in forms if letters), set())
-    return chosen.pop() if len(chosen) == 1 else None
+    if first is not None and not _is_list(_letters(first)[0], plain[first.end() :]):
+        yield _and_next(first, plain)
+    yield _named(options, plain)
+    if not _DENIED.search(plain):
+        yield [letter for match in _ANYWHERE.finditer(plain) for letter in _letters(match)]
 
 
 def _named(form: re.Pattern[str], text: str) -> list[str]:

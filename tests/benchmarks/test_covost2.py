@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbench.benchmarks import load_benchmark
+from speechbench.benchmarks import examination, index_building, load_benchmark
 from speechbench.benchmarks.base import SPLITS
 from speechbench.benchmarks.covost2 import DIRECTIONS, Covost2
 from speechbench.benchmarks.covost2_official import OFFICIAL
 from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.benchmarks.templates import LANGUAGES, WORDINGS
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
+from speechbench.rewards import load_reward
 
 # As the official script lists them.
 INTO_15 = "de tr fa sv-SE mn zh-CN cy ca sl et id ar ta lv ja"
@@ -43,6 +44,8 @@ def common_voice(folder: Path, direction: str = "en_de") -> Path:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPEECHBENCH_CACHE", str(tmp_path / "cache"))
+    for module in (examination, index_building):
+        monkeypatch.setattr(module, "SETTLES", 0)  # as if all files had been written long ago
     return common_voice(tmp_path / "cv")
 
 
@@ -184,3 +187,18 @@ def test_prompts_change_what_is_asked_and_nothing_else(root: Path, tmp_path: Pat
     prints = [fingerprint(examples) for examples in (paper, mine, second)]
     assert len(set(prints)) == 3
     assert [fingerprint(examples) for examples in (paper, mine, second)] == prints
+
+
+@pytest.mark.parametrize(("direction", "tokenizers"), [
+    ("en_de", ["13a"]), ("en_zh-CN", ["zh", "char"]), ("en_ja", ["ja-mecab", "char"]),
+    ("en_ar", ["13a"]), ("ja_en", ["13a"]),
+])  # fmt: skip
+def test_default_metrics_follow_the_target_language(direction: str, tokenizers: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("MeCab")
+    benchmark = load_benchmark(f"covost2({direction}, root={tmp_path})")
+    signatures = [
+        str(load_reward(spec, benchmark).signature()) for spec in benchmark.metrics if spec.startswith("bleu")
+    ]
+    assert len(signatures) == len(tokenizers)
+    for signature, tokenizer in zip(signatures, tokenizers, strict=True):
+        assert "case:mixed" in signature and f"tok:{tokenizer}" in signature

@@ -14,6 +14,7 @@ from speechbench.errors import MissingError, SpeechbenchError, UsageError
 
 datasets = pytest.importorskip("datasets")
 pyarrow = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -138,6 +139,8 @@ def test_a_folder_is_its_own_origin(tmp_path: Path) -> None:
     assert found.folder == tmp_path and found.provenance() == {"data set": str(tmp_path)}
     with pytest.raises(UsageError, match="revision='v2' is of a data set on the hub"):
         Origin(str(tmp_path), "v2", ["a"], bool, "It lacks.")
+    with pytest.raises(UsageError, match=r"revision=1\.0 should be a branch, a tag or a commit"):
+        Origin("owner/name", 1.0, ["a"], bool, "It lacks.")  # type: ignore[arg-type]
     for name in ("nowhere", "a/b/c", "./a", "owner/"):
         with pytest.raises(UsageError, match="there is no such folder"):
             Origin(name, None, ["a"], bool, "It lacks.")
@@ -182,6 +185,16 @@ def test_parquet_is_read_in_order(tmp_path: Path) -> None:
     (folder / "train-00001-of-00003.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(SpeechbenchError, match=r"cannot be read as a data set: .*; download it anew"):
         open_parquet(files, "it")
+
+
+def test_a_split_without_rows_leaves_the_others(tmp_path: Path) -> None:
+    schema = pyarrow.schema({"x": pyarrow.string()})
+    for name, cells in (("train-00000-of-00002", ["a"]), ("train-00001-of-00002", []), ("test-00000-of-00001", [])):
+        pyarrow.parquet.write_table(pyarrow.table({"x": cells}, schema=schema), tmp_path / f"{name}.parquet")
+    files, _ = shards(tmp_path)
+    arrow = open_parquet(files, "it")
+    assert [texts(table_of(path).column("x")) for path in arrow["train"]] == [["a"]] and arrow["test"] == []
+    assert open_parquet({"test": files["test"]}, "it") == {"test": []}
 
 
 @pytest.mark.parametrize(

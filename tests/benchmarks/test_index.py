@@ -155,7 +155,6 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         raise error
 
     first = made(tmp_path)
-    (tmp_path / "unfinished.sqlite3").write_bytes(b"of a process that was killed")
     for error in (SpeechbenchError("no such column"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             build(tmp_path, "j", failing(error), lambda: ([], []))
@@ -164,6 +163,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(SpeechbenchError, match=r"'.*\\udcff' is no UTF-8: give it another name"):
         build(tmp_path, "j", [TRAIN[0]._replace(where="\udcff")], lambda: ([], []))
     assert current(tmp_path, "i") is not None and [*tmp_path.iterdir()] == [first.path]
+    (tmp_path / "unfinished.sqlite3").write_bytes(b"of a process that was killed")
+    assert made(tmp_path, "j").count("train") == 1200
 
 
 def test_who_reads_the_edition_before_is_not_disturbed(tmp_path: Path) -> None:
@@ -239,14 +240,18 @@ def test_threads_and_processes_read_and_write_together(tmp_path: Path) -> None:
     index = made(tmp_path)
     span = index.span("train")
     failures: list[BaseException] = []
+    parent = os.getpid()
 
     def work(part: range) -> None:
         try:
             for at in part:
                 index.note([(at, OLD, found())])
                 assert [row.id for row, _ in index.rows([at])] == [f"t{at - span.start}"]
+            assert os.getpid() in index._database._held  # SQLite forbids what was opened before a fork
         except BaseException as error:
             failures.append(error)
+            if os.getpid() != parent:
+                raise
 
     processes = [multiprocessing.get_context("fork").Process(target=work, args=(span[n:60:6],)) for n in range(3)]
     threads = [threading.Thread(target=work, args=(span[n:60:6],)) for n in range(3, 6)]
@@ -254,7 +259,7 @@ def test_threads_and_processes_read_and_write_together(tmp_path: Path) -> None:
         worker.start()
     for worker in (*processes, *threads):
         worker.join()
-    assert not failures and index.sound(span) == 60
+    assert not failures and not any(process.exitcode for process in processes) and index.sound(span) == 60
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
@@ -266,3 +271,16 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         database.execute("CREATE TRIGGER no BEFORE INSERT ON fingerprints BEGIN SELECT raise(ABORT, 'no'); END")
     index.keep_fingerprint("a", "f", index.changes())  # it is computed again instead
     assert index.fingerprint("a") is None
+
+
+def test_an_index_that_nobody_opens_for_months_is_removed(tmp_path: Path) -> None:
+    old, used, foreign = tmp_path / "old", tmp_path / "used", tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "mine.txt").touch()
+    made(old)
+    made(used)
+    for folder in (old, used, foreign):
+        os.utime(folder, (0, 0))
+    assert current(used, "i") is not None  # and so it is marked
+    made(tmp_path / "another")
+    assert {path.name for path in tmp_path.iterdir()} == {"used", "foreign", "another"}

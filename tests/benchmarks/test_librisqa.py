@@ -182,6 +182,21 @@ def test_what_is_missing_or_broken_is_listed(root: Path, tmp_path: Path) -> None
         benchmark.refuse_problems()
 
 
+def test_without_a_folder_of_recordings_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(MissingError, match=r"no folder of recordings is named; .*audio=FOLDER"):
+        LibriSQA().load("test")
+
+
+def test_a_saved_data_set_without_whole_rows_is_no_matter_of_recordings(root: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list([row("1-2-0000.wav", answer="")])
+    datasets.DatasetDict(test=rows).save_to_disk(tmp_path / "saved")
+    put_audio(root, "1-2-0000.flac")
+    with pytest.raises(MissingError, match=r"saved/test has no row with .*; name another data set$"):
+        LibriSQA(root=str(tmp_path / "saved"), audio=str(root)).load("test")
+
+
 def test_short_and_long_recordings_are_left_out_when_asked_for(root: Path) -> None:
     for number, seconds in enumerate((0.1, 0.3, 0.5)):
         put_audio(root, f"1-2-000{number}.flac", seconds)
@@ -238,8 +253,9 @@ def test_errors_say_what_to_download(root: Path) -> None:
     with pytest.raises(MissingError, match=r"LibriSQA-PartI-test.json.*hf download ZihanZhao/LibriSQA"):
         test()
     write(root, "test", [row("1-2-0000.wav")])
-    with pytest.raises(MissingError, match=r"no FLAC or WAV file below .*openslr"):
+    with pytest.raises(MissingError, match=r"no FLAC or WAV file below .*openslr") as caught:
         test()
+    assert "hf download" not in str(caught.value)  # of what is there already
     put_audio(root, "9-9-0000.flac")
     with pytest.raises(MissingError, match=r"test split is empty: none of its 1 rows in .* has a recording; .*openslr"):
         test()
@@ -249,6 +265,9 @@ def test_errors_say_what_to_download(root: Path) -> None:
     write(root, "test", [row("1-2-0000.wav", answer="")])
     with pytest.raises(MissingError, match=r"has no row with .* \(.*json, row 1: the row has no 'answer'; left out\)"):
         test()
+    for nowhere in ("", os.pathsep):
+        with pytest.raises(MissingError, match=r"no folder of recordings is named; unpack .* that audio=FOLDER names"):
+            test(audio=nowhere)
     with pytest.raises(UsageError, match="no part 3"):
         test(part=3)
     with pytest.raises(UsageError, match="unknown split"):

@@ -41,6 +41,9 @@ def test_one_file_of_a_part_is_enough_and_the_other_is_waited_for(tmp_path: Path
     assert write(tmp_path, WHOLE, name="train") in folder.sources()
     with pytest.raises(MissingError, match=r"there is no .*PartII-test\.json; run `hf download ZihanZhao/LibriSQA"):
         list(folder.rows(2, "test"))
+    file = folder.path(1, "test")
+    with pytest.raises(UsageError, match=r"root=.*PartI-test\.json is a file: name the folder"):
+        list(LibriSQAFolder(file).rows(1, "test"))
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ def test_the_letter_can_be_read_from_the_reference(answer: str, analysis: str, r
         ({"answer": "He"}, "'He' is none", "no letter"),
         ({"answer": "C"}, "answer is C, but its analysis chooses B", "letter disagrees"),
         ({"answer_and_analysis": "The answer is B or C."}, "chooses several", "letter disagrees"),
+        ({"answer_and_analysis": "B. He. So the answer is C."}, "chooses C", "letter disagrees"),
+        ({"answer_and_analysis": "B. He. C. They. Both speak."}, "chooses several", "letter disagrees"),
         ({"answer_and_analysis": ""}, "no 'answer_and_analysis'", "incomplete row"),
         ({"question_and_option": None}, "no 'question_and_option'", "incomplete row"),
     ],

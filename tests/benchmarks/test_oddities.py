@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_every_text_of_an_example_is_looked_at(source: str, reference: str) -> N
 
 def test_a_transcript_that_is_not_known_is_told() -> None:
     assert remarks(example("x", source=None)) == [("no source", "x (test)")]
+
+
+@pytest.mark.parametrize("task", ["translation", "other"])
+def test_an_example_without_reference_is_told(task: str) -> None:
+    assert remarks(replace(example("a"), references=()), task=task) == [("no reference", "a (test)")]
+
+
+def test_an_id_that_two_examples_have_is_told() -> None:
+    found = remarks(example("a"), example("b", "Two.", "Zwei."), example("a", "Three.", "Drei."))
+    assert found == [("id twice", "a (test)")]
 
 
 def test_a_copied_source_is_odd_only_in_another_language() -> None:

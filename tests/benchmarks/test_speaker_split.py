@@ -57,9 +57,9 @@ def test_at_random_the_shared_speakers_are_counted() -> None:
     assert ValidationSplit(share=0.2).expected_counts(100) == {}
 
 
-@pytest.mark.parametrize("by", ["speaker", "random"])
-def test_a_listing_makes_the_same_division(tmp_path: Path, by: str) -> None:
-    first = ValidationSplit(by, 0.3, 7).divide(ROWS, "data")
+@pytest.mark.parametrize(("by", "share"), [("speaker", 0.3), ("random", 0.3), ("speaker", 0.0), ("random", 0.0)])
+def test_a_listing_makes_the_same_division(tmp_path: Path, by: str, share: float) -> None:
+    first = ValidationSplit(by, share, 7).divide(ROWS, "data")
     listed = tmp_path / "list.txt"
     listed.write_text(first.listing)
     again = ValidationSplit(file=listed).divide(ROWS, "data")
@@ -68,7 +68,7 @@ def test_a_listing_makes_the_same_division(tmp_path: Path, by: str) -> None:
     column = 1 if by == "speaker" else 0
     assert names == {row[column] for row in ROWS if row[0] in first.held_out}
     header = " ".join(line for line in first.listing.splitlines() if line.startswith("#"))
-    assert f"split_by={by}, validation_share=0.3, split_seed=7" in header
+    assert f"split_by={by}, validation_share={share}, split_seed=7" in header
     assert f"{len(first.held_out)} of 100 rows" in header
 
 
@@ -82,6 +82,9 @@ def test_a_list_written_by_hand(tmp_path: Path) -> None:
     assert shared.startswith("1 of the 2 speakers")
     listed.write_text("nobody\nno one\n")
     with pytest.raises(SpeechbenchError, match=r"list\.txt lists no speaker and no row .* only nobody, no one: name"):
+        ValidationSplit(file=listed).divide(ROWS, "data")
+    listed.write_text("")
+    with pytest.raises(SpeechbenchError, match=r"list\.txt lists no speaker and no row .* only nothing: name"):
         ValidationSplit(file=listed).divide(ROWS, "data")
     with pytest.raises(UsageError, match=r"speakers=.*gone\.txt: there is no such file"):
         ValidationSplit(file=tmp_path / "gone.txt").divide(ROWS, "data")

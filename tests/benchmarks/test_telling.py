@@ -54,9 +54,14 @@ def test_many_problems_are_counted_by_kind_and_a_file_lists_all() -> None:
 def test_exclusions_and_warnings_are_told_and_never_refused() -> None:
     benchmark, told = Own(), Told()
     benchmark.excluded["train: longer than 30 s"] = 12
+    benchmark.excluded["test: longer than 30 s"] = 1
     benchmark.warnings.append("3 speakers are shared")
     refuse_or_tell(benchmark, told, strict=True)
-    assert told.texts == ["12 examples are left out: train: longer than 30 s", "3 speakers are shared"]
+    assert told.texts == [
+        "12 examples left out as asked: train: longer than 30 s",
+        "1 example left out as asked: test: longer than 30 s",
+        "3 speakers are shared",
+    ]
 
 
 @pytest.mark.parametrize("who", ["caller", "benchmark"])

@@ -68,7 +68,7 @@ class _Mini(Benchmark):
     comet_checkpoint: str = "tiny"
     max_completion_length: int = 48  # three times a reference's, in the embedded model's tokens
     corpus: ClassVar[str]
-    root: Path
+    _folder: Path | None = None
 
     def expected_counts(self) -> Mapping[str, int]:
         """The grammar's sizes."""
@@ -93,7 +93,12 @@ class _Mini(Benchmark):
             self.write(folder, self.expected_counts(), progress)
             (folder / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
 
-        self._move_to(writer.made_once(self.corpus, recipe, make, progress))
+        self._folder = writer.made_once(self.corpus, recipe, make, progress)
+        self._move_to(self._folder)
+
+    def how_to_get(self) -> str:
+        """Where files of it are gone."""
+        return f"remove {self._folder}, and it is made anew"
 
     @classmethod
     @abstractmethod

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -138,6 +139,22 @@ def test_made_once_into_the_cache_and_found_again(cache: Path, monkeypatch: pyte
     assert [e.source for e in load_benchmark("covost2-mini").load("test")] == [
         split("covost2-mini", "test")[0].english()
     ]
+
+
+@pytest.mark.parametrize("corpus", [Covost2Mini, LibriSQAMini])
+def test_a_corpus_whose_recordings_are_gone_is_not_to_be_downloaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, corpus: type[Covost2Mini] | type[LibriSQAMini]
+) -> None:
+    monkeypatch.setattr(corpus, "expected_counts", lambda self: {"train": 2, "validation": 1, "test": 1})
+    corpus().load("test")
+    (folder,) = folders(cache)
+    for recording in [*folder.rglob("*.mp3"), *folder.rglob("*.flac")]:
+        recording.unlink()
+    with pytest.raises(MissingError, match=rf"remove {folder}, and it is made anew") as caught:
+        corpus().load("test")
+    assert "download" not in str(caught.value) and "unpack" not in str(caught.value)
+    shutil.rmtree(folder)
+    assert len(corpus().load("test")) == 1
 
 
 def test_a_failure_leaves_nothing_behind(cache: Path) -> None:
