@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.errors import SpeechbenchError
 from speechbench.evaluation import describe, evaluate, peak_memory_bytes
 from speechbench.grid import PlannedRun, lasting_name
@@ -241,6 +242,15 @@ def _model_to_train(planned: Plan, run: PlannedRun) -> SpeechModel:
     return model
 
 
+def _check_data(planned: Plan) -> None:
+    """Refuses to train on other data than the run is known by."""
+    if fingerprint(planned.benchmark.load("train", planned.limit)) != planned.shared["data"]["train"]:
+        raise SpeechbenchError(
+            f"the training data of {planned.benchmark.name} was changed while the ablation went on: run the same "
+            "command again, which takes what was finished before for another ablation"
+        )
+
+
 def _check_trained(run: PlannedRun, trained: object) -> None:
     if not isinstance(trained, TrainResult):
         raise SpeechbenchError(
@@ -263,6 +273,7 @@ def _do(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     warnings: tuple[str, ...] = ()
     used: Mapping[str, float] = {}
     if run.stage is not None and run.config is not None:
+        _check_data(planned)
         model = _model_to_train(planned, run)
         config = dataclasses.replace(run.config, progress=progress, trainer="+".join(run.stages))
         reward = run.reward if config.uses_reward else None

@@ -57,6 +57,7 @@ class Plan:
     shared: Mapping[str, Any]
     folder: Path
     runs: tuple[PlannedRun, ...]
+    limit: int | None = None
 
 
 def plan(
@@ -141,7 +142,7 @@ def plan(
             for reward in scored if takes_reward else [None]:
                 runs += maker.chain(name, reward, seed)
     once = tuple({run.id: run for run in runs}.values())
-    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once)
+    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once, limit)
 
 
 def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +25,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = os.environ.get("SPEECHBENCH_CACHE")
     os.environ["SPEECHBENCH_CACHE"] = str(folder)
     yield
+    made = [corpus for corpus in folder.glob("*-mini-*") if corpus.is_dir() and not corpus.is_symlink()]
     del os.environ["SPEECHBENCH_CACHE"]
     if before is not None:
         os.environ["SPEECHBENCH_CACHE"] = before
+    for corpus in made:  # so that the next time need not make them again
+        if not (cache_folder() / corpus.name).exists():
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            shutil.copytree(corpus, cache_folder() / corpus.name)
 
 
 @pytest.fixture

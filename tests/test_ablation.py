@@ -193,3 +193,11 @@ def test_ctrl_c_ends_after_the_step_with_a_checkpoint_and_the_same_command_goes_
     _, errors = again.communicate(timeout=200)
     assert again.returncode == 0, errors
     assert steps_of(run) == list(range(1, 13)) and (run / "result.json").exists()
+
+
+def test_training_data_that_was_edited_after_planning_is_refused(few_manifest: Path, tmp_path: Path) -> None:
+    planned = plan([], ["sft"], benchmark=f"manifest(path={few_manifest})", steps=1, limit=2, out=tmp_path / "r",
+                   metrics=["bleu"])  # fmt: skip
+    few_manifest.write_text(few_manifest.read_text().replace("drei sieben", "drei acht"))
+    with pytest.raises(SpeechbenchError, match=r"the training data of manifest.* was changed .*: run the same command"):
+        run_all(planned, Progress())

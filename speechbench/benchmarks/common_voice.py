@@ -124,7 +124,10 @@ class CommonVoiceFolder:
                 at, translation, split = known
                 where = f"{front}{at}"
                 _, sentence, client = cells
-                if clips.usable(where, clip, sentence, translation, client):
+                what = damage((sentence, client))
+                if what is not None:
+                    note(f"{validated}:{line}", f"{_shown(clip)} {what}; left out", "damaged text")
+                elif clips.usable(where, clip, sentence, translation, client):
                     yield Row(split, clips.id_of(clip), clip, where, translation, sentence or None, client or None)
         for clip, left in translations.items():
             if left is not None:
@@ -182,8 +185,10 @@ class _Clips:
             return True
         elif clip in self.others:
             return self._is_inside(where, clip)
-        elif "/" in clip or "\\" in clip or clip in ("", ".", ".."):
-            self.note(where, f"{clip!r} leaves the folder {self.folder}; left out", "path outside")
+        elif not clip:
+            self.note(where, "the row names no clip; left out", "no recording")
+        elif "/" in clip or "\\" in clip or clip in (".", ".."):
+            self.note(where, f"{clip!r} is no name of a file in {self.folder}; left out", "path outside")
         else:
             self.note(where, f"there is no {self.folder / clip}; left out", "no recording")
         return False

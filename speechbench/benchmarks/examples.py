@@ -8,8 +8,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
+from speechbench.benchmarks.audio import RENEW
 from speechbench.benchmarks.base import Example
 from speechbench.benchmarks.index import Index
+from speechbench.errors import SpeechbenchError
 
 if TYPE_CHECKING:
     from speechbench.benchmarks.indexed import IndexedBenchmark
@@ -73,5 +75,8 @@ class Examples(Sequence[Example]):
         return digest.hexdigest()
 
     def _made(self, positions: Sequence[int]) -> Iterator[Example]:
-        for row, sha256 in self._index.rows(positions):
-            yield self._benchmark.example(row, self._benchmark.audio(row.audio, sha256) if row.audio else None)
+        for row, sha256, since in self._index.rows(positions):
+            audio = self._benchmark.audio(row.audio, sha256) if row.audio else None
+            if since > self._changes:  # else what is decoded would be another recording than was fingerprinted
+                raise SpeechbenchError(f"{row.where}: {audio} has changed since the benchmark was read; {RENEW}")
+            yield self._benchmark.example(row, audio)

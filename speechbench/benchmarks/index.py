@@ -29,7 +29,7 @@ CREATE TABLE problems (location TEXT, what TEXT, kind TEXT);
 CREATE TABLE rows (position INTEGER PRIMARY KEY,
     id TEXT, audio TEXT, location TEXT, reference TEXT, source TEXT, speaker TEXT, more TEXT);
 CREATE TABLE recordings (position INTEGER PRIMARY KEY,
-    size INTEGER, changed INTEGER, sha256 TEXT, seconds REAL, defect TEXT);
+    size INTEGER, changed INTEGER, sha256 TEXT, seconds REAL, defect TEXT, since INTEGER);
 """
 """The tables of an index. The recordings' is apart, small, and in parts filled later."""
 FIELDS = "id, audio, location, reference, source, speaker, more"
@@ -156,17 +156,20 @@ class Index:
             return
         with self._database.transaction() as database:
             known = database.execute(
-                "SELECT position, sha256, seconds, defect FROM recordings WHERE position BETWEEN ? AND ?",
+                "SELECT position, since, sha256, seconds, defect FROM recordings WHERE position BETWEEN ? AND ?",
                 (min(found), max(found)),
             ).fetchall()
-            database.executemany(
-                "INSERT OR REPLACE INTO recordings (position, sha256, seconds, defect, size, changed) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [(position, *values) for position, values in found.items()],
-            )
-            if any(position in found and found[position][:3] != tuple(before) for position, *before in known):
+            since = {position: number for position, number, *_ in known}
+            other = [at for at, _, *before in known if at in found and found[at][:3] != tuple(before)]
+            if other:
                 database.execute("UPDATE facts SET value = value + 1 WHERE name = 'changes'")
                 database.execute("DELETE FROM fingerprints")
+                since.update(dict.fromkeys(other, database.execute(f"SELECT {_CHANGES}").fetchone()[0]))
+            database.executemany(
+                "INSERT OR REPLACE INTO recordings (position, sha256, seconds, defect, size, changed, since) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(position, *values, since.get(position, 0)) for position, values in found.items()],
+            )
 
     def changes(self) -> int:
         """How often a recording was noted that had been noted with another content."""
@@ -218,14 +221,18 @@ class Index:
             return range(found[0][0], found[-1][0] + 1)
         return array("q", (position for (position,) in found))
 
-    def rows(self, positions: Sequence[int]) -> Iterator[tuple[Row, str | None]]:
-        """Rows with the hash of their recording, at positions of one split, in their order."""
+    def rows(self, positions: Sequence[int]) -> Iterator[tuple[Row, str | None, int]]:
+        """Rows with the hash of their recording and the number of `changes` after which it was so, in their order.
+
+        Args:
+            positions: Of one split.
+        """
         for start in range(0, len(positions), _NAMED):
             some = positions[start : start + _NAMED]
             dense = isinstance(some, range) and some.step == 1
             which = "BETWEEN ? AND ?" if dense else f"IN ({', '.join('?' * len(some))})"
             found = self._database.query(
-                f"SELECT position, sha256, {FIELDS} FROM rows LEFT JOIN recordings USING (position) "
+                f"SELECT position, sha256, since, {FIELDS} FROM rows LEFT JOIN recordings USING (position) "
                 f"WHERE position {which} ORDER BY position",
                 (some[0], some[-1]) if dense else some,
             )
@@ -255,5 +262,5 @@ class Index:
         ]
 
 
-def _row(position: int, sha256: str | None, *fields: Any) -> tuple[Row, str | None]:
-    return Row(SPLITS[position >> _SPLIT], *fields), sha256
+def _row(position: int, sha256: str | None, since: int | None, *fields: Any) -> tuple[Row, str | None, int]:
+    return Row(SPLITS[position >> _SPLIT], *fields), sha256, int(since or 0)

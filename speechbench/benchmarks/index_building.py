@@ -31,12 +31,19 @@ def current(folder: Path, identity: str, but: Path | None = None) -> Index | Non
     return index if is_current(index, identity) else None
 
 
-def is_current(index: Index, identity: str) -> bool:
-    """Whether an index is there, was built with this identity, and the files that it was read from are as they were."""
+def is_current(index: Index, identity: str, is_ours: bool = False) -> bool:
+    """Whether an index is there, was built with this identity, and the files that it was read from are as they were.
+
+    Args:
+        index: Any.
+        identity: As `build` got it.
+        is_ours: Whether this process works with it already. Else an index is not believed whose files were written
+            just before they were read: a change soon after may not show in their times.
+    """
     with suppress(SpeechbenchError, ValueError, OSError):
         if index.path.is_file() and index.fact("identity") == identity:
             sources = json.loads(index.fact("sources") or "")
-            return all(was_still and _stamp(Path(path)) == stamp for path, stamp, was_still in sources)
+            return all((was_still or is_ours) and _stamp(Path(path)) == stamp for path, stamp, was_still in sources)
     return False
 
 

@@ -21,7 +21,8 @@ from speechbench.errors import SpeechbenchError
 
 _EDITION = "rows-{:06}.sqlite3"
 _UNFINISHED = "unfinished.sqlite3"
-_KEPT = 2  # editions: the newest, and the one that running work may still read
+_KEPT = 2  # editions: the newest, and the one that running work may still read;
+_KEPT_SECONDS = 6 * 3600.0  # and any that was written so lately, as by several processes at once
 _UNUSED = 90 * 24 * 3600.0  # seconds after which what nobody has opened is removed
 _WAIT = 60.0  # seconds for other processes' writing
 
@@ -112,7 +113,10 @@ def remove_unused(folders: Path) -> None:
     """Removes indexes that nobody has opened for three months: of data that is gone, or of another version."""
     for folder in folders.iterdir():
         with suppress(OSError):
-            if _editions(folder) and time.time() - folder.stat().st_mtime > _UNUSED:
+            editions = _editions(folder)
+            # who may not write here leaves a mark by reading alone
+            used = [folder.stat().st_mtime, *(edition.stat().st_atime for edition in editions)]
+            if editions and time.time() - max(used) > _UNUSED:
                 shutil.rmtree(folder)
 
 
@@ -151,9 +155,10 @@ def new_edition(folder: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
     for old in before[: 1 - _KEPT]:
-        for file in (old, old.with_name(f"{old.name}-journal")):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                old.unlink()
+                old.with_name(f"{old.name}-journal").unlink(missing_ok=True)
 
 
 def _editions(folder: Path) -> list[Path]:

@@ -136,7 +136,7 @@ class IndexedBenchmark(Benchmark):
         asked = {"class": f"{kind.__module__}:{kind.__qualname__}", "speechbench": __version__, **self.identity()}
         place = json.dumps(asked, sort_keys=True, default=str)
         identity = f"{_code(kind)} {place}"
-        if self._opened is None or not is_current(self._opened, identity):
+        if self._opened is None or not is_current(self._opened, identity, is_ours=True):
             folder = f"{kind.__name__.lower()}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
             self._opened = self._built(cache_folder() / "indexes" / folder, identity)
             self._forget(self._of_files)

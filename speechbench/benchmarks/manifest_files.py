@@ -60,7 +60,9 @@ def check_suffix(path: Path) -> None:
         UsageError: If its suffix is none of those that are known.
     """
     if path.suffix.lower() not in _READERS:
-        raise UsageError(f"manifest {path}: the name must end in {_SUFFIXES}, to tell how it is written")
+        known = f"the name must end in {_SUFFIXES}, to tell how it is written"
+        hint = "; name it .jsonl if it has one JSON object per line" if path.suffix.lower() == ".json" else ""
+        raise UsageError(f"manifest {path}: {known}{hint}")
 
 
 def shown(value: Any) -> str:

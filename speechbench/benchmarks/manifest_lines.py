@@ -8,7 +8,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from os.path import basename, splitext
 from pathlib import Path
@@ -22,13 +22,24 @@ from speechbench.benchmarks.manifest_paths import Root
 from speechbench.errors import UsageError
 from speechbench.languages import primary
 
-FIELDS = (
-    *("audio", "references", "reference", "split", "instruction"),
-    *("source", "source_language", "target_language", "speaker", "id"),
+FIELDS = frozenset(
+    [
+        "audio",
+        "references",
+        "reference",
+        "split",
+        "instruction",
+        "source",
+        "source_language",
+        "target_language",
+        "speaker",
+        "id",
+    ]
 )
 """What has a meaning of its own; `question` besides, which rewards get as well."""
 LONGEST_TEXT = 100_000
 """Characters: an hour of speech, the longest recording there may be, has some 60,000."""
+_ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # of what `_plain` has gone through
 _DEEPEST = 20  # lists and objects in each other
 _UNREADABLE = re.compile("[\\0\ud800-\udfff]")
 _LANGUAGE = re.compile("[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
@@ -37,11 +48,18 @@ _NEEDED = {
     "audio": "with the path of each recording",
     "references": "with one text or a list of texts",
     "split": f"with one of {', '.join(SPLITS)}, so that training and test examples are told apart",
+    "target_language": "with the code of the references' language, as \"en\" (or else 'instruction')",
+    "question": "with what is asked (or else 'instruction')",
 }
+_INSTEAD = {"references": "reference", "target_language": "instruction", "question": "instruction"}
 _ALSO_CALLED = {
     "audio": ("audio_path", "audio_filepath", "audio_file", "path", "file", "file_name", "filename", "wav", "clip"),
-    "references": ("reference_text", "text", "transcript", "transcription", "translation", "answer", "target", "label"),
+    "references": (
+        *("reference_text", "translation", "answer", "target"),
+        *("text", "transcript", "transcription", "sentence", "label"),
+    ),
     "split": ("subset", "partition", "set", "fold"),
+    "target_language": ("target_lang", "tgt_lang", "language", "lang", "locale"),
 }
 
 
@@ -74,7 +92,7 @@ class LineReader:
         self._places: dict[str, int] = {}  # by id
         self._names: set[str] = set()
         self._claims = dict.fromkeys(SPLITS, 0)
-        self._languages: tuple[set[str], set[str]] = set(), set()
+        self._languages: set[tuple[str, str]] = set()  # the pairs of source and target
         self.tasks: set[str] = set()
 
     def row(self, record: Record) -> Row:
@@ -90,27 +108,25 @@ class LineReader:
             raise BadLine(record.defect, record.kind)
         fields = {name: value for name, value in record.fields.items() if value is not None and value != ""}
         self._names.update(fields)
-        split = _split(fields)
-        self._claims[split] += 1
-        audio = _needed(fields, "audio")
-        source_language, target_language = (_language(fields, f"{of}_language") for of in ("source", "target"))
-        instruction = self._instruction(fields, source_language or "en", target_language)
-        source_language, target_language = source_language or "en", target_language or "en"
-        references = _references(fields)
-        source, speaker = _text(fields, "source"), _text(fields, "speaker")
-        columns = {_readable(name, name): _plain(name, fields[name]) for name in fields if name not in FIELDS}
-        refusal = self._root.refusal(audio)
-        if refusal is not None:
-            raise BadLine(refusal, "path outside")
-        id_ = _text(fields, "id") or f"{splitext(basename(audio))[0]}-{record.number}"
+        faults: list[BadLine] = []
+        split = _part(faults, _split, fields)
+        if split is not None:
+            self._claims[split] += 1
+        audio = _part(faults, self._audio, fields)
+        instruction, *languages = _part(faults, self._asked, fields) or (None, "en", "en")
+        references = _part(faults, _references, fields)
+        source, speaker = _part(faults, _text, fields, "source"), _part(faults, _text, fields, "speaker")
+        id_ = _part(faults, _text, fields, "id")
+        columns = _part(faults, _columns, fields)
+        if faults:
+            raise BadLine("; and ".join(fault.what for fault in faults), faults[0].kind)
+        id_ = id_ or f"{splitext(basename(audio))[0]}-{record.number}"
         earlier = self._places.setdefault(id_, record.number)
         if earlier != record.number:
             raise BadLine(f"the id {shown(id_)} stands already at {self._path}:{earlier}", "duplicate id")
-        self._languages[0].add(source_language)
-        self._languages[1].add(target_language)
-        more = [instruction, references[1:], source_language, target_language, columns]
-        where = f"{self._path}:{record.number}"
-        return Row(split, id_, audio, where, references[0], source, speaker, json.dumps(more, ensure_ascii=False))
+        self._languages.add((languages[0], languages[1]))
+        more = _ENCODE([instruction, references[1:], *languages, columns])
+        return Row(split, id_, audio, f"{self._path}:{record.number}", references[0], source, speaker, more)
 
     def refuse_lacking(self) -> None:
         """Called when all lines are read.
@@ -120,31 +136,53 @@ class LineReader:
         """
         if not self._read:
             raise UsageError(f"{self._path} is empty: write one line per spoken example")
-        for field, what in _NEEDED.items() if self._names else ():
-            if field not in self._names and not (field == "references" and "reference" in self._names):
-                raise UsageError(
-                    f"{self._path}: no line has the field {field!r}{_hint(field, self._names)}; add it, {what}"
-                )
+        needed = ["audio", "references", "split", "question" if self._asks else "target_language"]
+        lacking = [field for field in needed if self._names.isdisjoint((field, _INSTEAD.get(field, field)))]
+        if lacking and self._names:
+            each = "; ".join(f"{field!r}{_hint(field, self._names)}, {_NEEDED[field]}" for field in lacking)
+            what, them = ("fields", "them") if len(lacking) > 1 else ("field", "it")
+            raise UsageError(f"{self._path}: no line has the {what} {each}; add or rename {them}")
 
     def summary(self) -> dict[str, Any]:
         """How many lines say that they are of each split, and the languages that all examples share; JSON-able."""
-        source, target = (next(iter(them)) if len(them) == 1 else SEVERAL_LANGUAGES for them in self._languages)
+        of_each = ({pair[place] for pair in self._languages} for place in range(2))
+        source, target = (codes.pop() if len(codes) == 1 else SEVERAL_LANGUAGES for codes in of_each)
         return {"claims": self._claims, "source_language": source, "target_language": target}
 
-    def _instruction(self, fields: Mapping[str, Any], source_language: str, target_language: str | None) -> str | None:
-        """The line's own instruction; `None` if it has none, and all that is needed to make one is there."""
+    def _audio(self, fields: Mapping[str, Any]) -> str:
+        """The recording's path."""
+        value, offset = fields.get("audio"), fields.get("offset")
+        if isinstance(value, dict) and "path" in value:  # as data sets of the hub have it
+            raise BadLine(f"the field 'audio' must be text, not {shown(value)}: write the path alone")
+        audio = _needed(fields, "audio")
+        refusal = self._root.refusal(audio)
+        if refusal is not None:
+            raise BadLine(refusal, "path outside")
+        if offset is not None and str(offset).strip("0."):  # as NeMo names a part of a long recording
+            raise BadLine(
+                f"the field 'offset' is {shown(offset)}, and recordings are read whole: cut the part out into a file "
+                "of its own, or give the field another name"
+            )
+        return audio
+
+    def _asked(self, fields: Mapping[str, Any]) -> tuple[str | None, str, str]:
+        """The line's own instruction and both languages.
+
+        The instruction is `None` if it has none, and all that is needed to make one is there.
+        """
+        source_language, target_language = _language(fields, "source_language"), _language(fields, "target_language")
         instruction = _text(fields, "instruction")
         if instruction is None:
             if self._asks and AUDIO_PLACEHOLDER in _needed(fields, "question", "write it, or a whole instruction"):
                 raise BadLine(f"the field 'question' has {AUDIO_PLACEHOLDER}: only an instruction may have it")
             if not self._asks and target_language is None:
-                raise BadLine("the field 'target_language' is lacking; add it, or an instruction")
-            self.tasks.add(task_of(self._asks, source_language, target_language or "en"))
+                _needed(fields, "target_language", "add it, or an instruction")
+            self.tasks.add(task_of(self._asks, source_language or "en", target_language or "en"))
         elif AUDIO_PLACEHOLDER not in instruction:
             instruction = f"{AUDIO_PLACEHOLDER} {instruction}"
         elif instruction.count(AUDIO_PLACEHOLDER) > 1:
             raise BadLine(f"the field 'instruction' has {AUDIO_PLACEHOLDER} more than once; keep one")
-        return instruction
+        return instruction, source_language or "en", target_language or "en"
 
 
 def unpacked(row: Row) -> tuple[str | None, list[str], str, str, dict[str, Any]]:
@@ -159,6 +197,15 @@ def task_of(asks: bool, source_language: str, target_language: str) -> str:
     if asks:
         return "question-answering"
     return "transcription" if primary(source_language) == primary(target_language) else "translation"
+
+
+def _part(faults: list[BadLine], make: Callable[..., Any], *given: Any) -> Any:
+    """What is made of a part of a line; `None` where it is at fault, which is noted so that all faults are told."""
+    try:
+        return make(*given)
+    except BadLine as bad:
+        faults.append(bad)
+        return None
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
@@ -192,6 +239,11 @@ def _references(fields: Mapping[str, Any]) -> tuple[str, ...]:
     if not all(isinstance(reference, str) and reference.strip() for reference in references):
         raise BadLine(f"the field 'references' must hold texts that are not empty, not {shown(value)}")
     return tuple(_readable("references", reference) for reference in references)
+
+
+def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is handed to rewards."""
+    return {_readable(name, name): _plain(name, fields[name]) for name in fields if name not in FIELDS}
 
 
 def _split(fields: Mapping[str, Any]) -> str:

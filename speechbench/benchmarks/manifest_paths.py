@@ -20,7 +20,9 @@ class Root:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._real = os.path.realpath(folder)
-        self._inside: dict[str, tuple[bool, str]] = {}  # by folder as it is written: whether, and its real path
+        self._inside: dict[
+            str, tuple[bool, str]
+        ] = {}  # by folder as written: whether, and its real path with a separator
         self._awaited: dict[str, None] = {}
 
     def refusal(self, name: str) -> str | None:
@@ -34,19 +36,19 @@ class Root:
             return f"the field 'audio' is {shown(name)}, which names a folder: name a file"
         if folder not in self._inside:
             real = os.path.realpath(os.path.join(self.folder, folder))
-            self._inside[folder] = self._holds(real), real
-        inside, real = self._inside[folder]
+            self._inside[folder] = self._holds(real), os.path.join(real, "")
+        inside, prefix = self._inside[folder]
         if not inside:
             return (
                 f"the field 'audio' is {shown(name)}, which lies outside of {self._real}: put the file there, or "
-                f"give the manifest the parameter audio={_holder(real, file, self._real)}, which paths are then "
+                f"give the manifest the parameter audio={_holder(prefix + file, self._real)}, which paths are then "
                 "relative to"
             )
-        path = os.path.join(real, file)
+        path = prefix + file
         try:
             linked = S_ISLNK(os.lstat(path).st_mode)
         except OSError:
-            self._awaited[real] = None
+            self._awaited[prefix] = None
             return None
         if linked and not self._holds(os.path.realpath(path)):
             return (
@@ -64,9 +66,9 @@ class Root:
         return real == self._real or real.startswith(os.path.join(self._real, ""))
 
 
-def _holder(real: str, file: str, root: str) -> str:
+def _holder(path: str, root: str) -> str:
     """The nearest folder that holds a file as well as all that lies below the root."""
     try:
-        return os.path.commonpath([os.path.join(real, file), root])
+        return os.path.commonpath([path, root])
     except ValueError:  # of two drives of Windows there is none
-        return real
+        return os.path.dirname(path)

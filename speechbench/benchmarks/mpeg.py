@@ -55,12 +55,18 @@ def uncounted(stream: BinaryIO) -> Uncounted | None:
         return None
     stream.seek(start)
     first = stream.read(_HEADER)
-    if not _is_frame(first) or b"Xing" in first or b"Info" in first:
+    if not _is_frame(first) or _says_count(first):
         return None
     stream.seek(start)
     content = stream.read()
     frames = _count(content)
     return Uncounted(content, frames, frames * (1152 if _version(content) == 3 else 576))
+
+
+def _says_count(first: bytes) -> bool:
+    """Whether there is a header such as Xing's, with a count: the lowest of the flags behind its name."""
+    place = max(first.find(name) for name in (b"Xing", b"Info"))
+    return place >= 0 and first[place + 7 : place + 8] != b"" and first[place + 7] & 1 == 1
 
 
 def _is_frame(head: bytes) -> bool:

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     import soundfile
 
 CUT = "is cut off: it holds less than its header promises"
+_CUT_OGG = "is cut off: the last page of its Ogg stream is missing or not whole"
 _DAMAGED = "is damaged: its header promises more than a file of this size can hold"
 _SLACK = 0.1  # seconds that may lack at the end of what a header promises: decoders round, and nobody hears it
 _DENSEST = 5000  # samples a byte: FLAC's largest block of one value, and far beyond every other format
 _UNKNOWN_LENGTH = 0x7FFFF000  # WAV writers that stream put this much or more, or 0, where the length belongs
 _BLOCK = 1 << 20  # bytes read at once
+_PAGE = 65307  # bytes of Ogg's largest page: RFC 3533, section 6
 
 
 class Unusable(Exception):
@@ -100,7 +102,7 @@ def opened(stream: BinaryIO) -> Iterator[Opened]:
         raise Unusable("is empty (0 bytes)")
     stream.seek(0)
     head = stream.read(8)
-    mp3 = uncounted(stream)
+    mp3, is_ended = uncounted(stream), _is_ended(stream, size)
     try:
         with _sound_file(stream) as file:
             frames = mp3.samples if mp3 is not None and mp3.frames else file.frames
@@ -110,6 +112,8 @@ def opened(stream: BinaryIO) -> Iterator[Opened]:
             if head.startswith(b"RIFF"):  # where a WAV is cut, libsndfile corrects the number in silence
                 length = 8 + int.from_bytes(head[4:], "little")
                 promised = promised * length // size if 8 < length < _UNKNOWN_LENGTH else 0
+            if frames and head.startswith(b"OggS") and not is_ended:
+                raise Unusable(_CUT_OGG)
             yield Opened(file, frames, max(0, promised - int(_SLACK * file.samplerate)), mp3)
     except soundfile.LibsndfileError as error:
         raise Unusable(_undecodable(error)) from error
@@ -122,6 +126,17 @@ def _sound_file(stream: BinaryIO) -> soundfile.SoundFile:
 
     stream.seek(0)  # where libsndfile takes the file to begin
     return soundfile.SoundFile(stream if isinstance(stream, io.BytesIO) else stream.fileno(), closefd=False)
+
+
+def _is_ended(stream: BinaryIO, size: int) -> bool:
+    """Whether the last page of an Ogg is marked as the last and is whole; libsndfile ends with any page in silence."""
+    stream.seek(max(0, size - 2 * _PAGE))
+    page = stream.read()
+    page = page[page.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    segments = page[27 : 27 + page[26]]
+    return page[5] & 4 != 0 and len(page) >= 27 + page[26] + sum(segments)
 
 
 def _undecodable(error: soundfile.LibsndfileError) -> str:

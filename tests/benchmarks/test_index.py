@@ -47,8 +47,8 @@ def found(seconds: float = 1.0, defect: str | None = None, sha256: str = "ab") -
 def test_rows_and_problems_are_what_was_read(tmp_path: Path) -> None:
     index = made(tmp_path)
     assert [index.count(split) for split in ("train", "validation", "test")] == [1200, 0, 1]
-    assert [row for row, _ in index.rows(index.span("train"))] == TRAIN
-    assert [row for row, _ in index.rows(index.span("test"))] == [ROWS[700]]
+    assert [row for row, *_ in index.rows(index.span("train"))] == TRAIN
+    assert [row for row, *_ in index.rows(index.span("test"))] == [ROWS[700]]
     assert index.problems() == [Problem("w", "what", "kind")]
     entries = [entry for some in index.entries("train") for entry in some]
     assert [(e.audio, e.where, e.stamp, e.examined) for e in entries] == [(r.audio, r.where, None, None) for r in TRAIN]
@@ -60,8 +60,8 @@ def test_rows_and_problems_are_what_was_read(tmp_path: Path) -> None:
 def test_rows_are_given_in_any_order_that_is_asked_for(tmp_path: Path, numbers: list[int], place: slice) -> None:
     index = current(tmp_path, "i") or made(tmp_path)
     span = index.span("train")
-    assert [row for row, _ in index.rows([span[number] for number in numbers])] == [TRAIN[n] for n in numbers]
-    assert [row for row, _ in index.rows(span[place])] == TRAIN[place]
+    assert [row for row, *_ in index.rows([span[number] for number in numbers])] == [TRAIN[n] for n in numbers]
+    assert [row for row, *_ in index.rows(span[place])] == TRAIN[place]
 
 
 def test_what_was_read_of_recordings_is_kept_and_counted(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_what_was_read_of_recordings_is_kept_and_counted(tmp_path: Path) -> None
     assert list(index.usable(span, Seconds(3.0, 7.0), 3)) == [span[2], span[4], span[5]]
     assert index.outside(span, Seconds(3.0, 7.0)) == (2, 3)
     assert list(index.usable(index.span("test"), Seconds(3.0, 7.0))) == [*index.span("test")]  # it has no length
-    assert [sha256 for _, sha256 in index.rows(span[9:11])] == ["ab", None]
+    assert [sha256 for _, sha256, _ in index.rows(span[9:11])] == ["ab", None]
 
 
 def test_what_may_have_changed_unseen_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +171,16 @@ def test_who_reads_the_edition_before_is_not_disturbed(tmp_path: Path) -> None:
     first = made(tmp_path, rows=TRAIN[:3])
     first.note([(first.span("train")[0], OLD, found())])
     second = made(tmp_path, rows=TRAIN[5:9])
-    assert [row for row, _ in pickle.loads(pickle.dumps(first)).rows(first.span("train"))] == TRAIN[:3]
+    assert [row for row, *_ in pickle.loads(pickle.dumps(first)).rows(first.span("train"))] == TRAIN[:3]
     first.path.with_name(f"{first.path.name}-journal").touch()  # of a process that was killed in writing
     third = made(tmp_path)
+    assert first.path.is_file()  # others may have begun with it a moment ago
+    os.utime(first.path, (0, 0))
+    os.utime(second.path, (0, 0))
+    third.path.unlink()
+    third = made(tmp_path)
     assert sorted(tmp_path.iterdir()) == [second.path, third.path]
-    assert [row for row, _ in first.rows(first.span("train"))] == TRAIN[:3]  # open as it is
+    assert [row for row, *_ in first.rows(first.span("train"))] == TRAIN[:3]  # open as it is
     first.close()
     with pytest.raises(SpeechbenchError, match=r"rows-000001\.sqlite3 is gone, .*: run the same command again"):
         first.count("train")
@@ -246,7 +251,7 @@ def test_threads_and_processes_read_and_write_together(tmp_path: Path) -> None:
         try:
             for at in part:
                 index.note([(at, OLD, found())])
-                assert [row.id for row, _ in index.rows([at])] == [f"t{at - span.start}"]
+                assert [row.id for row, *_ in index.rows([at])] == [f"t{at - span.start}"]
             assert os.getpid() in index._database._held  # SQLite forbids what was opened before a fork
         except BaseException as error:
             failures.append(error)
@@ -280,7 +285,8 @@ def test_an_index_that_nobody_opens_for_months_is_removed(tmp_path: Path) -> Non
     made(old)
     made(used)
     for folder in (old, used, foreign):
-        os.utime(folder, (0, 0))
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (0, 0))
     assert current(used, "i") is not None  # and so it is marked
     made(tmp_path / "another")
     assert {path.name for path in tmp_path.iterdir()} == {"used", "foreign", "another"}
