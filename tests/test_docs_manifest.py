@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -72,6 +73,23 @@ def test_the_questions() -> None:
     asked = examples("manifest(path=questions.jsonl, task=question-answering)")
     assert [e.instruction.rpartition(": ")[2] for e in asked] == ["Which digit comes first?", "Which digit comes last?"]
     assert [e.columns["question"] for e in asked] == ["Which digit comes first?", "Which digit comes last?"]
+
+
+@pytest.mark.parametrize("name", ["nemo.json", "data"])
+def test_manifests_from_other_formats(name: str) -> None:
+    if name == "data":
+        datasets = pytest.importorskip("datasets")
+        recordings = [{"path": "x.wav", "bytes": Path(f"clips/{clip}.wav").read_bytes()} for clip in "ab"]
+        data = datasets.Dataset.from_dict({"audio": recordings, "translation": ["Ja.", "Nein."]})
+        data.cast_column("audio", datasets.Audio(decode=False)).save_to_disk("data")
+    else:
+        lines = [{"audio_filepath": f"clips/{clip}.wav", "text": text} for clip, text in (("a", "Ja."), ("b", "Nein."))]
+        Path(name).write_text("".join(json.dumps({**line, "duration": 0.1}) + "\n" for line in lines))
+    script, made = {"nemo.json": ("rename.py", "nemo.jsonl"), "data": ("save.py", "saved.jsonl")}[name]
+    subprocess.run([sys.executable, script], check=True)
+    found = load_benchmark(f"manifest(path={made})")
+    assert [e.references for e in found.load("train")] == [("Ja.",), ("Nein.",)]
+    found.refuse_problems()
 
 
 def test_check_says_what_the_page_says(tmp_path: Path) -> None:

@@ -103,8 +103,11 @@ class Background:
         untaken = (wanted for wanted in self._wanted.values() if not wanted.is_taken)
         useful = sum(1 for _ in islice(untaken, self._most_threads)) if self._bytes < self._most_bytes else 0
         while self._threads < useful:
+            try:
+                threading.Thread(target=self._work, name="decoding").start()
+            except RuntimeError:  # the system has no more of them: whoever asks decodes
+                return
             self._threads += 1
-            threading.Thread(target=self._work, name="decoding").start()
 
     def _work(self) -> None:
         while (key := self._next()) is not None:

@@ -23,18 +23,8 @@ from speechbench.errors import UsageError
 from speechbench.languages import primary
 
 FIELDS = frozenset(
-    [
-        "audio",
-        "references",
-        "reference",
-        "split",
-        "instruction",
-        "source",
-        "source_language",
-        "target_language",
-        "speaker",
-        "id",
-    ]
+    {"audio", "references", "reference", "split", "instruction"}
+    | {"source", "source_language", "target_language", "speaker", "id"}
 )
 """What has a meaning of its own; `question` besides, which rewards get as well."""
 LONGEST_TEXT = 100_000
@@ -159,10 +149,8 @@ class LineReader:
         if refusal is not None:
             raise BadLine(refusal, "path outside")
         if offset is not None and str(offset).strip("0."):  # as NeMo names a part of a long recording
-            raise BadLine(
-                f"the field 'offset' is {shown(offset)}, and recordings are read whole: cut the part out into a file "
-                "of its own, or give the field another name"
-            )
+            what = f"is {shown(offset)}, and recordings are read whole"
+            raise BadLine(f"the field 'offset' {what}: cut the part out into a file of its own, or rename the field")
         return audio
 
     def _asked(self, fields: Mapping[str, Any]) -> tuple[str | None, str, str]:
@@ -232,9 +220,8 @@ def _references(fields: Mapping[str, Any]) -> tuple[str, ...]:
         raise BadLine("the line has both 'references' and 'reference'; keep one")
     value = fields.get("references", fields.get("reference"))
     if value is None or value == []:
-        raise BadLine(
-            f"the field 'references' is lacking{_hint('references', fields)}; add one text or a list of texts"
-        )
+        hint = _hint("references", fields)
+        raise BadLine(f"the field 'references' is lacking{hint}; add one text or a list of texts")
     references = tuple(value) if isinstance(value, list) else (value,)
     if not all(isinstance(reference, str) and reference.strip() for reference in references):
         raise BadLine(f"the field 'references' must hold texts that are not empty, not {shown(value)}")

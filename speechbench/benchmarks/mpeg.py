@@ -45,7 +45,7 @@ def uncounted(stream: BinaryIO) -> Uncounted | None:
         stream: The whole file, whatever it is; where it stands is moved.
 
     Returns:
-        `None` if this is no MP3, or if a header tells the count (Xing's, which LAME may call Info).
+        `None` if this is no MP3, or if a header tells the count (Xing's, which LAME may call Info, can leave it out).
     """
     stream.seek(0)
     head, start = stream.read(10), 0
@@ -66,7 +66,7 @@ def uncounted(stream: BinaryIO) -> Uncounted | None:
 def _says_count(first: bytes) -> bool:
     """Whether there is a header such as Xing's, with a count: the lowest of the flags behind its name."""
     place = max(first.find(name) for name in (b"Xing", b"Info"))
-    return place >= 0 and first[place + 7 : place + 8] != b"" and first[place + 7] & 1 == 1
+    return place >= 0 and len(first) > place + 7 and first[place + 7] & 1 == 1
 
 
 def _is_frame(head: bytes) -> bool:

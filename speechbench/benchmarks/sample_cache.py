@@ -36,7 +36,7 @@ def cache_in(folder: Path | None) -> None:
 def folder() -> Path | None:
     """Where decoded recordings are kept, as `cache_in` or `VARIABLE` says; `None` if they are not."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 def kept(sha256: str, rate: int, decode: Callable[[], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ def opened(stream: BinaryIO) -> Iterator[Opened]:
         raise Unusable("is empty (0 bytes)")
     stream.seek(0)
     head = stream.read(8)
-    mp3, is_ended = uncounted(stream), _is_ended(stream, size)
+    if head.startswith(b"OggS") and not _is_ended(stream, size):
+        raise Unusable(_CUT_OGG)
+    mp3 = uncounted(stream)
     try:
         with _sound_file(stream) as file:
             frames = mp3.samples if mp3 is not None and mp3.frames else file.frames
@@ -112,8 +115,6 @@ def opened(stream: BinaryIO) -> Iterator[Opened]:
             if head.startswith(b"RIFF"):  # where a WAV is cut, libsndfile corrects the number in silence
                 length = 8 + int.from_bytes(head[4:], "little")
                 promised = promised * length // size if 8 < length < _UNKNOWN_LENGTH else 0
-            if frames and head.startswith(b"OggS") and not is_ended:
-                raise Unusable(_CUT_OGG)
             yield Opened(file, frames, max(0, promised - int(_SLACK * file.samplerate)), mp3)
     except soundfile.LibsndfileError as error:
         raise Unusable(_undecodable(error)) from error
@@ -125,18 +126,16 @@ def _sound_file(stream: BinaryIO) -> soundfile.SoundFile:
     import soundfile
 
     stream.seek(0)  # where libsndfile takes the file to begin
-    return soundfile.SoundFile(stream if isinstance(stream, io.BytesIO) else stream.fileno(), closefd=False)
+    has_number = sys.platform != "win32" and not isinstance(stream, io.BytesIO)  # there each library has its own
+    return soundfile.SoundFile(stream.fileno() if has_number else stream, closefd=False)
 
 
 def _is_ended(stream: BinaryIO, size: int) -> bool:
     """Whether the last page of an Ogg is marked as the last and is whole; libsndfile ends with any page in silence."""
     stream.seek(max(0, size - 2 * _PAGE))
-    page = stream.read()
-    page = page[page.rfind(b"OggS") :]
-    if len(page) < 27:
-        return False
-    segments = page[27 : 27 + page[26]]
-    return page[5] & 4 != 0 and len(page) >= 27 + page[26] + sum(segments)
+    end = stream.read()
+    page = end[end.rfind(b"OggS") :]
+    return len(page) >= 27 and page[5] & 4 != 0 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _undecodable(error: soundfile.LibsndfileError) -> str:

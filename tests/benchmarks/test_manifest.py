@@ -184,7 +184,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         Manifest(str(tmp_path / "m.txt"))
     for lines, says in (
         ((), "is empty: write one line"),
-        ((without("split"),), "no line has the field 'split'; add it"),
+        ((without("split"),), "no line has the field 'split', with .*; add"),
     ):
         benchmark = Manifest(jsonl(tmp_path, *lines))
         for _ in range(2):

@@ -146,7 +146,8 @@ def test_an_open_quote_is_told_where_it_opens(tmp_path: Path) -> None:
     ("name", "content", "kind", "says"),
     [
         ("m.txt", b"", UsageError, r"must end in \.jsonl, \.ndjson, \.csv, \.tsv or \.parquet"),
-        ("m", b"", UsageError, "must end in"),
+        ("m", b"", UsageError, "must end in .* how it is written$"),
+        ("m.json", LINE, UsageError, r"must end in .*; name it \.jsonl if it has one JSON object per line"),
         ("m.jsonl", b'[{"audio": "a.wav"}]', UsageError, "is one JSON text: write one JSON object per line"),
         ("m.jsonl", b'{\n"audio": "a.wav"\n}', UsageError, "is one JSON text"),
         ("m.jsonl", LINE.decode().encode("utf-16"), SpeechbenchError, "in UTF-16: save it as UTF-8"),

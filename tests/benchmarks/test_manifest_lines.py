@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_what_is_empty_is_not_there() -> None:
     [
         (without("audio"), r"^the field 'audio' is lacking; add it$", "bad line"),
         (without("audio", path="a.wav"), r"'audio' is lacking \(did you mean 'path'\?\); add it", "bad line"),
+        (without(audio={"path": "a.wav", "bytes": None}), "must be text, not .*: write the path alone$", "bad line"),
+        (
+            without("instruction", "target_language", target_lang="de"),
+            r"'target_language' is lacking \(did you mean 'target_lang'\?\); add it, or an instruction",
+            "bad line",
+        ),
         (without("audio", Audio="a.wav"), r"did you mean 'Audio'", "bad line"),
         (without("audio", audoi="a.wav"), r"did you mean 'audoi'", "bad line"),
         (without(audio=5.5, source={}), r"'source' must be text, not \{\}", "bad line"),
@@ -111,6 +118,29 @@ def test_what_is_said_of_a_bad_line(bad: dict[str, Any], says: str, kind: str) -
     assert found.kind == kind
     with pytest.raises(BadLine, match=says):
         raise found
+
+
+def test_all_that_is_wrong_with_a_line_is_told_at_once() -> None:
+    bad = without("references", audio="../a.wav", target_language="German", split="dev", source=[], id={}, w=b"x")
+    found = refusal(bad)
+    told = found.what.split("; and the field ")
+    assert [what.split("'")[1] for what in told] == [
+        "split",
+        "audio",
+        "target_language",
+        "references",
+        "source",
+        "id",
+        "w",
+    ]
+    assert found.kind == "unknown split"
+
+
+def test_a_line_may_be_of_a_whole_recording_only() -> None:
+    for whole in (0, 0.0, "0.00", None, ""):
+        read(without(offset=whole))
+    for part in (12.5, 10, "0.5"):
+        assert f"the field 'offset' is {part!r}, and recordings are read whole" in refusal(without(offset=part)).what
 
 
 def test_nested_columns_have_an_end() -> None:
@@ -182,20 +212,36 @@ def test_what_all_lines_have_in_common() -> None:
     ("lines", "says"),
     [
         ([], "m.jsonl is empty: write one line per spoken example"),
-        ([without("split")], "no line has the field 'split'; add it, with one of train, validation, test"),
-        ([without("split", subset="train")], r"no line has the field 'split' \(did you mean 'subset'\?\); add it"),
+        ([without("split")], "no line has the field 'split', with one of train, validation, test.*; add or rename it$"),
+        ([without("split", subset="train")], r"no line has the field 'split' \(did you mean 'subset'\?\), with"),
         ([without("audio", path="x"), without("audio")], r"the field 'audio' \(did you mean 'path'\?\)"),
-        ([without("references", answer="x")], r"the field 'references' \(did you mean 'answer'\?\); add it, with one"),
+        ([without("references", answer="x")], r"the field 'references' \(did you mean 'answer'\?\), with one"),
+        ([without("instruction", "target_language", lang="de")], r"'target_language' \(did you mean 'lang'\?\), with"),
+        (
+            [{"audio_filepath": "/data/a.wav", "text": "Ja.", "duration": 1.5}],  # as NeMo has it
+            r"no line has the fields 'audio' \(did you mean 'audio_filepath'\?\), .*; 'references' "
+            r"\(did you mean 'text'\?\), .*; 'split', .*; 'target_language', .*; add or rename them$",
+        ),
+        (
+            [{"file_name": "a.wav", "transcription": "Yes.", "translation": "Ja."}],  # as data sets of the hub have it
+            r"'audio' \(did you mean 'file_name'\?\), .* 'references' \(did you mean 'translation'\?\)",
+        ),
     ],
 )
 def test_what_no_line_has_is_one_sentence(lines: list[dict[str, Any]], says: str) -> None:
     reader, _ = read()
     for number, line in enumerate(lines, 1):
-        try:
+        with suppress(BadLine):
             reader.row(Record(number, line))
-        except BadLine:
-            assert "split" in line
     with pytest.raises(UsageError, match=says):
+        reader.refuse_lacking()
+
+
+def test_where_a_question_is_needed_that_is_told_instead_of_the_language() -> None:
+    reader, _ = read(asks=True)
+    with pytest.raises(BadLine):
+        reader.row(Record(1, without("instruction", "target_language")))
+    with pytest.raises(UsageError, match=r"no line has the field 'question', .* \(or else 'instruction'\); add"):
         reader.refuse_lacking()
 
 
