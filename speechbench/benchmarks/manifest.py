@@ -29,7 +29,7 @@ _SUMMARY = "manifest"  # the index's fact with what all lines have in common
 
 @register_benchmark("manifest")
 class Manifest(IndexedBenchmark):
-    """Examples from a file, one per line: JSON objects (`.jsonl`), a table with a header (`.csv`, `.tsv`), or Parquet.
+    """Anyone's own data: one example a line of a JSONL, CSV, TSV or Parquet file.
 
     Fields: `audio` (a path, relative to the manifest's folder), `references` (a text or, where there are lists, a
     list; also `reference`) and `split` ("train", "validation", "test"; lines without one are train once any line has

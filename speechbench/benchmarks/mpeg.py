@@ -55,18 +55,15 @@ def uncounted(stream: BinaryIO) -> Uncounted | None:
         return None
     stream.seek(start)
     first = stream.read(_HEADER)
-    if not _is_frame(first) or _says_count(first):
+    place = max(first.find(name) for name in (b"Xing", b"Info"))
+    if not _is_frame(first) or place >= 0 and first[place + 7 : place + 8] >= b"\1" and first[place + 7] & 1:
         return None
-    stream.seek(start)
+    stream.seek(start if place < 0 else start + _sizes(first).get(first[2], 0))  # behind a header without a count
     content = stream.read()
+    if not _is_frame(content):
+        return None
     frames = _count(content)
     return Uncounted(content, frames, frames * (1152 if _version(content) == 3 else 576))
-
-
-def _says_count(first: bytes) -> bool:
-    """Whether there is a header such as Xing's, with a count: the lowest of the flags behind its name."""
-    place = max(first.find(name) for name in (b"Xing", b"Info"))
-    return place >= 0 and len(first) > place + 7 and first[place + 7] & 1 == 1
 
 
 def _is_frame(head: bytes) -> bool:

@@ -112,9 +112,10 @@ class _Mini(Benchmark):
 
 @register_benchmark("covost2-mini")
 class Covost2Mini(_Mini, Covost2):
-    """English speech, German text: a small CoVoST 2 of 2,000, 200 and 300 sentences of a closed grammar.
+    """English speech, German text: a small CoVoST 2 of a closed grammar.
 
-    Each split has speakers of its own; the test split's accent and variants are heard in no other.
+    2,000, 200 and 300 sentences. Each split has speakers of its own; the test split's accent and variants are heard in
+    no other.
     """
 
     name: str = "covost2-mini"
@@ -152,10 +153,11 @@ class Covost2Mini(_Mini, Covost2):
 
 @register_benchmark("librisqa-mini")
 class LibriSQAMini(_Mini, LibriSQA):
-    """English speech and a question, a full-sentence answer: a small LibriSQA of 2,000, 200 and 300 sentences.
+    """English speech and a question, a full-sentence answer: a small LibriSQA.
 
-    One question about each, of twelve kinds. Each split has speakers of its own; the test split's accent and
-    variants are heard in no other. As in LibriSpeech, transcripts are upper case without punctuation.
+    2,000, 200 and 300 sentences of the closed grammar. One question about each, of twelve kinds. Each split has
+    speakers of its own; the test split's accent and variants are heard in no other. As in LibriSpeech, transcripts are
+    upper case without punctuation.
     """
 
     name: str = "librisqa-mini"
