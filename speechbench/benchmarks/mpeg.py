@@ -56,7 +56,7 @@ def uncounted(stream: BinaryIO) -> Uncounted | None:
     stream.seek(start)
     first = stream.read(_HEADER)
     place = max(first.find(name) for name in (b"Xing", b"Info"))
-    if not _is_frame(first) or place >= 0 and first[place + 7 : place + 8] >= b"\1" and first[place + 7] & 1:
+    if not _is_frame(first) or (len(first) > place + 7 > 6 and first[place + 7] & 1):  # the flag of a count
         return None
     stream.seek(start if place < 0 else start + _sizes(first).get(first[2], 0))  # behind a header without a count
     content = stream.read()

@@ -51,7 +51,7 @@ def write_broken(folder: Path) -> dict[str, str]:
             soundfile.write(folder / f"one.{suffix}", np.ones(1, dtype=np.float32), 16_000)
     soundfile.write(folder / "none.wav", np.zeros(0, dtype=np.float32), 16_000)
     soundfile.write(folder / "short.flac", tone(48_000)[:1199], 48_000)
-    for suffix in ("wav", "flac", "mp3"):
+    for suffix in ("wav", "flac", "mp3", "ogg"):
         soundfile.write(folder / f"half.{suffix}", tone(16_000, seconds=3.0), 16_000)
         content = (folder / f"half.{suffix}").read_bytes()
         (folder / f"half.{suffix}").write_bytes(content[: len(content) // 2])

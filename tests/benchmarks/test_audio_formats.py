@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import soundfile
 import soxr
 
 from speechbench.benchmarks import Audio
+from speechbench.errors import SpeechbenchError
 
 
 def speech(rate: int, channels: int = 1, seconds: float = 1.5) -> np.ndarray:
@@ -77,6 +79,36 @@ def test_opus_is_what_was_said(tmp_path: Path, rate: int) -> None:
     assert np.corrcoef(heard[: len(expected)][middle], expected[: len(heard)][middle])[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_that_is_cut_anywhere_is_told(tmp_path: Path, subtype: str) -> None:
+    """libsndfile takes whichever page is there last for the end."""
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, speech(16_000, seconds=4.0), 16_000, format="OGG", subtype=subtype)
+    content = path.read_bytes()
+    pages = [place for place in range(len(content)) if content.startswith(b"OggS", place)]
+    assert len(pages) > 2
+    for cut in [*pages[1:], *range(100, len(content), 997), len(content) - 1]:
+        path.write_bytes(content[:cut])
+        assert "is cut off" in str(Audio(path).examine().defect), cut
+        with pytest.raises(SpeechbenchError, match=r"a\.ogg is cut off: .*; put a whole recording there"):
+            Audio(path).samples(16_000)
+
+
+def test_files_are_read_without_their_numbers_where_those_are_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows, libraries count their open files each for itself."""
+    opens, opened = soundfile.SoundFile, []
+    for suffix in ("wav", "flac", "mp3", "ogg"):
+        soundfile.write(tmp_path / f"a.{suffix}", speech(24_000), 24_000)
+        expected = Audio(tmp_path / f"a.{suffix}").samples(16_000)
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "platform", "win32")
+            patched.setattr(soundfile, "SoundFile", lambda file, **how: opened.append(file) or opens(file, **how))
+            np.testing.assert_array_equal(Audio(tmp_path / f"a.{suffix}").samples(16_000), expected)
+    assert len(opened) == 4 and not any(isinstance(file, int) for file in opened)
+
+
 DELAY = 1105  # samples of silence before an MP3's first: 576 of the encoder, 529 of the decoder
 FRAME = 1152
 
@@ -106,12 +138,15 @@ def test_an_mp3_that_does_not_count_its_frames_is_heard_to_its_end(
     (tmp_path / "uncounted.mp3").write_bytes(uncounted)
     (tmp_path / "tagged.mp3").write_bytes(b"ID3\x03\0\0\0\0\x02\0" + b"Xing\xff\xfb".ljust(256, b"\0") + uncounted)
     (tmp_path / "trailed.mp3").write_bytes(uncounted + b"TAG".ljust(128, b"\0"))
+    header = whole[: len(whole) - len(uncounted)]
+    flags = 4 + max(header.find(b"Xing"), header.find(b"Info"))
+    (tmp_path / "flagless.mp3").write_bytes(header[:flags].ljust(len(header), b"\0") + uncounted)
     expected = Audio(tmp_path / "whole.mp3").samples(rate)
     heard = Audio(tmp_path / "uncounted.mp3").samples(rate)
     assert len(expected) == rate * 4 and len(expected) + DELAY <= len(heard) <= len(expected) + 3 * FRAME
     np.testing.assert_allclose(heard[DELAY : DELAY + len(expected)], expected, atol=1e-6)
     assert Audio(tmp_path / "uncounted.mp3").seconds() == len(heard) / rate
-    for name in ("tagged", "trailed"):
+    for name in ("tagged", "trailed", "flagless"):
         np.testing.assert_array_equal(Audio(tmp_path / f"{name}.mp3").samples(rate), heard)
 
 

@@ -60,6 +60,7 @@ def wait() -> None:
 
 
 def test_what_was_begun_is_decoded_once_and_not_by_who_asks() -> None:
+    wait()  # for what other tests have left behind
     background, audios = Background(2), recordings()
     background.begin([], 16_000)
     assert not [thread for thread in threading.enumerate() if thread.name == "decoding"]
@@ -156,6 +157,21 @@ def test_what_went_wrong_is_told_to_who_asks(capfd: pytest.CaptureFixture[str], 
     assert whole.threads == ["decoding"]
 
 
+def test_without_threads_who_asks_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    background, audios = Background(2), recordings(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        background.begin(audios, 16_000)
+        np.testing.assert_array_equal(background.samples(audios[0], 16_000), EXPECTED[0])
+    background.begin([], 16_000)  # there are threads again
+    wait()
+    background.samples(audios[1], 16_000)
+    assert [audio.threads for audio in audios] == [["MainThread"], ["decoding"]]
+
+
 PRELUDE = """
 import dataclasses, os, sys, threading, time
 from pathlib import Path
@@ -197,9 +213,9 @@ def test_a_forked_process_has_a_background_of_its_own() -> None:
         "    decoding.begin(audios[:2], 8_000)\n"
         "    assert decoding.samples(audios[1], 8_000)[0] == 8_000\n"
         "    os._exit(7)\n"
-        "print('status', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
-    assert "status 7" in done.stdout, done.stderr
+    assert done.returncode == 7, done.stderr
 
 
 def test_a_model_is_told_of_each_batch_that_is_put_together() -> None:

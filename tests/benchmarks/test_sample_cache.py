@@ -85,6 +85,8 @@ def test_the_variable_names_the_folder_for_other_processes(recording: Audio, kep
     assert len(files(kept)) == 1
     os.environ[VARIABLE] = "~/there"
     assert folder() == Path.home() / "there"
+    os.environ[VARIABLE] = "~nobody-of-this-name/there"  # as shells do, a name like others
+    assert folder() == Path("~nobody-of-this-name/there")
 
 
 def test_other_decoders_find_nothing(recording: Audio, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
