@@ -47,6 +47,8 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
+        if name.startswith(("cache/indexes/", "cache/recordings.sqlite3")):
+            continue  # what was read of the data: its places and times
         if path.is_dir():
             found[name] = "folder"
         elif name != "log.txt":

@@ -28,7 +28,7 @@ def test_it_is_a_base_that_listens(
     benchmark: str, lowest: float, highest: float, record_property: pytest.RecordProperty
 ) -> None:
     model = Tiny()
-    examples = load_benchmark(benchmark).load("validation")
+    examples = list(load_benchmark(benchmark).load("validation"))
     turned = examples[1:] + examples[:1]
     swapped = [dataclasses.replace(e, audio=other.audio) for e, other in zip(examples, turned, strict=True)]
     silent = [dataclasses.replace(e, audio=None) for e in examples]
