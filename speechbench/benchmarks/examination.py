@@ -19,7 +19,7 @@ from speechbench.cache import cache_folder
 from speechbench.errors import SpeechbenchError
 
 _FILE = "recordings.sqlite3"
-_VERSION = 1  # goes up when `Audio.examine` finds more, or otherwise, in the same bytes
+_VERSION = 2  # goes up when `Audio.examine` finds more, or otherwise, in the same bytes
 _THREADS = 8  # reading and hashing both release the interpreter's lock
 _CHUNK = 500  # recordings between two writes; older SQLite takes 999 keys in a query at most
 _WAIT = 60.0  # seconds for other processes' writing
