@@ -105,7 +105,7 @@ class CommonVoiceFolder:
                 else:
                     given.add(cells[0])
                     clip, sentence, translation, client = cells
-                    if clips.usable(where, clip, sentence, translation, client):
+                    if clips.usable(where, clip, translation, sentence, client):
                         yield Row(split, clips.id_of(clip), clip, where, translation, sentence or None, client or None)
 
     def _join(self, released: Path, validated: Path, clips: _Clips, note: Note) -> Iterator[Row]:
@@ -127,7 +127,7 @@ class CommonVoiceFolder:
                 what = damage((sentence, client))
                 if what is not None:
                     note(f"{validated}:{line}", f"{_shown(clip)} {what}; left out", "damaged text")
-                elif clips.usable(where, clip, sentence, translation, client):
+                elif clips.usable(where, clip, translation):
                     yield Row(split, clips.id_of(clip), clip, where, translation, sentence or None, client or None)
         for clip, left in translations.items():
             if left is not None:
@@ -174,9 +174,16 @@ class _Clips:
         stem = clip.removesuffix(".mp3")
         return clip if stem in self.files or stem in self.others else stem
 
-    def usable(self, where: str, clip: str, sentence: str, translation: str, client: str) -> bool:
-        """Whether a row gives an example, as far as can be told without opening the clip; else that is noted."""
-        what = damage((clip, sentence, translation, client))
+    def usable(self, where: str, clip: str, translation: str, *others: str) -> bool:
+        """Whether a row gives an example, as far as can be told without opening the clip; else that is noted.
+
+        Args:
+            where: The row.
+            clip: Its file.
+            translation: Its reference.
+            *others: What else stands in the row.
+        """
+        what = damage((clip, translation, *others))
         if what is not None:
             self.note(where, f"{_shown(clip)} {what}; left out", "damaged text")
         elif not translation or translation.isspace():

@@ -192,7 +192,7 @@ class IndexedBenchmark(Benchmark):
             some = span[done : done + (_AT_ONCE if limit is None else min(_AT_ONCE, max(_AT_LEAST, limit - found)))]
             big = len(span) > LOOKED_AT_AGAIN
             if not big or index.sound(some) < len(some):
-                self._examine(index, index.entries_at(some), big, self._named(split, done, len(span)))
+                self._examine(index, index.entries_at(some), big, part_of(self._progress, split, done, len(span)))
             found += 0 if limit is None else len(index.usable(some, self._seconds))
             done += len(some)
         positions = index.usable(span[:done], self._seconds, limit)
@@ -240,14 +240,16 @@ class IndexedBenchmark(Benchmark):
             self._noted -= gone
             self.problems = [problem for problem in self.problems if problem not in gone]
 
-    def _named(self, split: str, before: int, total: int) -> Progress | None:
-        """Progress over a split, of work on a part of it."""
-        tell = self._progress
-        return None if tell is None else lambda what, done, _: tell(f"{what} of {split}", before + done, total)
-
     def _tell_waiting(self, holder: str) -> None:
         if self._progress is not None:
             self._progress(f"waiting for {holder}, which reads {self.name}", 0, 1)
+
+
+def part_of(progress: Progress | None, split: str, before: int = 0, total: int | None = None) -> Progress | None:
+    """Progress over a split, of work on a part of it: after so many `before`, of so many in `total` or of its own."""
+    if progress is None:
+        return None
+    return lambda what, done, part: progress(f"{what} of {split}", before + done, total or part)
 
 
 def _counted(rows: Iterable[Row], tell: Callable[[int], None]) -> Iterator[Row]:

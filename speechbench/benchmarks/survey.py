@@ -9,7 +9,7 @@ from speechbench.benchmarks.audio import Audio, Examined
 from speechbench.benchmarks.base import SPLITS, Benchmark, Example, Problem, Progress
 from speechbench.benchmarks.examination import examine, kind_of, stamp_of
 from speechbench.benchmarks.index_file import DamagedError
-from speechbench.benchmarks.indexed import IndexedBenchmark
+from speechbench.benchmarks.indexed import IndexedBenchmark, part_of
 from speechbench.errors import SpeechbenchError, UsageError
 
 
@@ -90,7 +90,7 @@ def _read_of_examples(benchmark: Benchmark, split: str, progress: Progress | Non
     unusable = _recordings_in(benchmark.problems)  # some benchmarks look themselves
     examples = benchmark.load(split)
     audios = [example.audio for example in examples if example.audio is not None]
-    read = dict(zip(audios, examine(audios, _named(progress, split), again), strict=True))
+    read = dict(zip(audios, examine(audios, part_of(progress, split), again), strict=True))
     usable = []
     for example in examples:
         found = None if example.audio is None else read[example.audio]
@@ -111,7 +111,7 @@ def _read_of_index(benchmark: IndexedBenchmark, split: str, progress: Progress |
         audios = {entry.position: benchmark.audio(entry.audio) for entry in entries if entry.audio}
         stamps = {position: stamp_of(audio) for position, audio in audios.items()}
         due = [e for e in entries if e.position in audios and (again or e.stamp != stamps[e.position])]
-        read = examine([audios[e.position] for e in due], _named(progress, split, done, index.count(split)), again)
+        read = examine([audios[e.position] for e in due], part_of(progress, split, done, index.count(split)), again)
         fresh = {e.position: found for e, found in zip(due, read, strict=True)}
         changed += sum(e.examined is not None and _kept(e.examined) != _kept(fresh[e.position]) for e in due)
         index.note((position, stamps[position], found) for position, found in fresh.items())
@@ -131,10 +131,3 @@ def _recordings_in(problems: Sequence[Problem]) -> int:
 def _kept(examined: Examined | None) -> tuple[str, float, str | None] | None:
     """What counts of it: all that an index keeps."""
     return None if examined is None else (examined.sha256, examined.seconds, examined.defect)
-
-
-def _named(progress: Progress | None, split: str, before: int = 0, total: int | None = None) -> Progress | None:
-    """Progress over a split, of work on a part of it."""
-    if progress is None:
-        return None
-    return lambda what, done, part: progress(f"{what} of {split}", before + done, total or part)
