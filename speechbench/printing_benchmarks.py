@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.tables import NOTHING, bare_table, counted
+from speechbench.tables import NOTHING, bare_table, counted, told_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,7 @@ def listing(found: Mapping[str, Listed], as_json: bool) -> None:
     for title in ("name", "task", "languages", "what"):
         table.add_column(title, overflow="fold", no_wrap=title == "name")
     for listed in found.values():
-        what = listed.summary
-        if listed.broken or not listed.where.startswith("speechbench."):
-            what = f"{what} ({listed.where})" if what else listed.where
-        if listed.broken:
-            what += f" cannot be imported: {listed.broken}"
+        what = told_of(listed.summary, listed.where, listed.broken)
         table.add_row(listed.name, listed.task, listed.languages, escape(_plain(what)))
     Console().print(table)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.tables import bare_table, counted, figure, packed
+from speechbench.tables import bare_table, counted, figure, packed, told_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,11 +41,7 @@ def listing(found: Mapping[str, Listed], as_json: bool) -> None:
     for title in ("name", "what", "family", "needs", "extra"):
         table.add_column(title, overflow="fold", no_wrap=title in ("name", "family", "extra"))
     for listed in found.values():
-        what = listed.summary
-        if listed.broken or not listed.where.startswith("speechbench."):
-            what = f"{what} ({listed.where})" if what else listed.where
-        if listed.broken:
-            what += f" cannot be imported: {listed.broken}"
+        what = told_of(listed.summary, listed.where, listed.broken)
         table.add_row(listed.name, escape(what), listed.family, "\n".join(listed.needs), listed.extra)
     Console().print(table)
 

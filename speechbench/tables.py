@@ -59,6 +59,14 @@ def fits(table: Table, console: Console) -> bool:
     return Measurement.get(console, wide, table).maximum <= console.width
 
 
+def told_of(summary: str, where: str, broken: str) -> str:
+    """What a list says of a plug: its summary, where it is registered unless it is ours, and why it is broken."""
+    what = summary
+    if broken or not where.startswith("speechbench."):
+        what = f"{what} ({where})" if what else where
+    return f"{what} cannot be imported: {broken}" if broken else what
+
+
 def bare_table(header: bool = True) -> Table:
     """A table without a frame."""
     from rich import box

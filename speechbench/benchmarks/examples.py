@@ -25,14 +25,22 @@ class Examples(Sequence[Example]):
         index: Where the rows are.
         positions: Of the rows, which are of one split.
         key: What the examples depend on beside the index.
+        changes: The index's when they were loaded, if that is not now.
     """
 
-    def __init__(self, benchmark: IndexedBenchmark, index: Index, positions: Sequence[int], key: str) -> None:
+    def __init__(
+        self,
+        benchmark: IndexedBenchmark,
+        index: Index,
+        positions: Sequence[int],
+        key: str,
+        changes: int | None = None,
+    ) -> None:
         self._benchmark = benchmark
         self._index = index
         self._positions = positions
         self._key = key
-        self._changes = index.changes()
+        self._changes = index.changes() if changes is None else changes
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -45,7 +53,7 @@ class Examples(Sequence[Example]):
 
     def __getitem__(self, place: int | slice) -> Example | Examples:
         if isinstance(place, slice):
-            return Examples(self._benchmark, self._index, self._positions[place], self._key)
+            return Examples(self._benchmark, self._index, self._positions[place], self._key, self._changes)
         return next(self._made([self._positions[place]]))
 
     def __iter__(self) -> Iterator[Example]:

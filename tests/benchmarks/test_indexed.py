@@ -311,3 +311,5 @@ def test_examples_refuse_a_recording_that_another_process_found_changed(folder: 
     assert [e.audio.samples(8000).tolist() for e in later if e.audio is not None] != before
     with pytest.raises(SpeechbenchError, match=r"a\.wav has changed since the benchmark was read; run"):
         list(examples)
+    with pytest.raises(SpeechbenchError, match="has changed since"):
+        list(examples[:])
