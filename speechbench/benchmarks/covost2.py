@@ -17,7 +17,7 @@ from speechbench.benchmarks.prompts import prompts_for
 from speechbench.benchmarks.row_source import RowSource
 from speechbench.benchmarks.templates import language_name
 from speechbench.errors import MissingError, UsageError
-from speechbench.hub import is_hub_name
+from speechbench.hub import check_revision, is_hub_name
 from speechbench.languages import primary
 from speechbench.registry import register_benchmark
 
@@ -165,8 +165,8 @@ def _source(
         UsageError: If a parameter does not go with it.
     """
     folder = Path(root).expanduser()
-    if folder.is_dir() and revision is not None:
-        raise UsageError(f"revision={revision!r} is of a data set on the hub, and {root} is a folder: leave it out")
+    if folder.is_dir():
+        check_revision(revision, f"a data set on the hub, and {root} is a folder")
     if _is_common_voice(folder, direction):
         return CommonVoiceFolder(folder, direction, translations, clips)
     from speechbench.benchmarks.hub_covost2 import HubCovost2, is_saved_dataset  # only where it is asked for

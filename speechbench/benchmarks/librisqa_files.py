@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from speechbench.benchmarks.hub_datasets import is_saved
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
-from speechbench.hub import is_hub_name
+from speechbench.hub import check_revision, is_hub_name
 
 FILES = ("test", "train")
 _LFS = b"version https://git-lfs"  # how the stand-in begins that a clone without Git LFS leaves
@@ -108,8 +108,8 @@ def source_of(part: int, root: str, revision: str | None) -> QuestionSource:
     """
     folder = LibriSQAFolder(Path(root).expanduser())
     on_hub = not folder.root.is_dir() and is_hub_name(root)
-    if revision is not None and not on_hub:
-        raise UsageError(f"revision={revision!r} is of a data set on the hub, and {root} is a folder: leave it out")
+    if not on_hub:
+        check_revision(revision, f"a data set on the hub, and {root} is a folder")
     if on_hub or is_saved(folder.root):
         from speechbench.benchmarks.hub_librisqa import HubLibriSQA
 
