@@ -80,7 +80,7 @@ POINTS = (
     Point("checkpointing", "transformers:Trainer._save_checkpoint", after=True),  # our marker is still to come
     Point("checkpointing", "os:replace", counts=_moves_to("complete.json")),  # the marker is written, not yet there
     Point("checkpointing", "os:unlink", counts=lambda *_, **how: "dir_fd" in how),  # rmtree, of an old checkpoint
-    Point("checkpointing", "speechbench.models.granite_speech:GraniteSpeech.save"),
+    Point("checkpointing", "speechbench.models.pretrained:PretrainedSpeechModel.save"),
     Point("checkpointing", "os:rename", counts=_moves_to("final")),
     Point("evaluation", "speechbench.evaluation:answer"),
     Point("evaluation", "speechbench.evaluation:measure"),

@@ -39,6 +39,9 @@ MODELS = {
     "tiny": "speechbench.models.tiny:Tiny",
     "granite-speech": "speechbench.models.granite_speech:GraniteSpeech",
 }
+MODEL_TYPES = {  # what a checkpoint's config.json says that it is, to the model that loads it
+    "granite_speech": "granite-speech",
+}
 TRAINERS = {
     "sft": "speechbench.trainers.sft:train",
     "grpo": "speechbench.trainers.grpo:train",

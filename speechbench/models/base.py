@@ -7,16 +7,17 @@ completions, so that data-parallel wrappers see everything that is differentiate
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from speechbench.benchmarks.base import Example
-from speechbench.models.packing import completion_logits
+from speechbench.models.expectation import log_softmax, token_logprobs
+from speechbench.models.packing import completion_hidden
 from speechbench.models.sampling import decode
 
 if TYPE_CHECKING:
@@ -68,23 +69,26 @@ class Sampling:
     """How completions are drawn.
 
     Attributes:
-        temperature: 0 is greedy; otherwise the logits are divided by it. No top-k, no top-p, no penalties.
+        temperature: 0 is greedy; otherwise the logits are divided by it. No top-k, no penalties.
         max_tokens: Longest completion, the end token included.
         seed: Of the run.
         step: Of the training; with the seed, the example and the member it fixes a row's randomness.
+        top_p: Draws among the likeliest tokens whose probabilities sum to it; 1 for all, as training needs it.
     """
 
     temperature: float = 1.0
     max_tokens: int = 200
     seed: int = 0
     step: int = 0
+    top_p: float = 1.0
 
 
 class SpeechModel(nn.Module, ABC):
     """An audio encoder, a projector and a language model behind `embed`, `sample` and `logprobs`.
 
     Subclasses give `embed`, `save`, `frozen_copy` and the attributes; sampling and scoring are the same for
-    all models whose language model is a transformers causal LM that takes `inputs_embeds`.
+    all models whose language model is a transformers causal LM that takes `inputs_embeds`. Models of transformers'
+    own classes extend `speechbench.models.pretrained.PretrainedSpeechModel`, which leaves less to give.
 
     Attributes:
         name: Spec it was loaded by.
@@ -100,6 +104,42 @@ class SpeechModel(nn.Module, ABC):
     @abstractmethod
     def language_model(self) -> PreTrainedModel:
         """The causal language model."""
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The language model without its head: from `inputs_embeds` to `last_hidden_state`."""
+        decoder: nn.Module = self.language_model.get_decoder()
+        return decoder
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits over the vocabulary from the decoder's last hidden states, any shape before the last axis.
+
+        With the constants that Granite, Cohere and Gemma put behind the matrix; whose head does more overrides this.
+        """
+        config = self.language_model.config
+        logits: torch.Tensor = self.language_model.get_output_embeddings()(hidden)
+        if getattr(config, "logits_scaling", None):
+            logits = logits / config.logits_scaling
+        if getattr(config, "logit_scale", None):
+            logits = logits * config.logit_scale
+        cap = getattr(config, "final_logit_softcapping", None)
+        return logits if not cap else cap * torch.tanh(logits / cap)
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Computes activations again in the backward pass instead of keeping them, in the parts that learn.
+
+        Args:
+            gradient_checkpointing_kwargs: Of `torch.utils.checkpoint`; not reentrant unless it says so.
+        """
+        self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keeps all activations again."""
+        self.language_model.gradient_checkpointing_disable()
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What a run's folder should say of where the model comes from and how it is asked, as JSON can write it."""
+        return {}
 
     @property
     def end_token(self) -> int:
@@ -169,8 +209,8 @@ class SpeechModel(nn.Module, ABC):
         The prompt runs once and its cache branches. A row stops at the end token or at `max_tokens`.
         """
         tokens, mask = decode(
-            self.language_model, prompts.embeddings, prompts.mask, prompts.ids, group_size,
-            self.suppressed, self.end_token, sampling.temperature, sampling.max_tokens, (sampling.seed, sampling.step),
+            self, prompts.embeddings, prompts.mask, prompts.ids, group_size, self.suppressed, self.end_token,
+            sampling.temperature, sampling.top_p, sampling.max_tokens, (sampling.seed, sampling.step),
         )  # fmt: skip
         finished = ((tokens == self.end_token) & mask).any(-1)
         return Completions(tokens, mask, finished)
@@ -178,19 +218,16 @@ class SpeechModel(nn.Module, ABC):
     def log_distribution(self, prompts: Prompts, completions: Completions, temperature: float = 1.0) -> torch.Tensor:
         """What the model expects at each token, normalised over the tokens that it may write.
 
+        Holds a number for every token of the vocabulary: for `logprobs` and `forward` that is never done.
+
         Returns:
             Log-probabilities, shape [prompt, completion, token, vocabulary]; −inf where suppressed.
         """
-        raw = completion_logits(
-            self.language_model, prompts.embeddings, prompts.mask, completions.tokens, completions.mask
-        )
-        raw = raw.float() / temperature
-        return raw.masked_fill(self.suppressed, -torch.inf).log_softmax(-1)
+        return log_softmax(self.head(self._hidden(prompts, completions)), self.suppressed, temperature)
 
     def logprobs(self, prompts: Prompts, completions: Completions, temperature: float = 1.0) -> torch.Tensor:
         """Log-probability of each token of each completion; shape [prompt, completion, token], 0 at padding."""
-        expected = self.log_distribution(prompts, completions, temperature)
-        return _gather(expected, completions)
+        return self._score(prompts, completions, temperature)[0]
 
     def forward(
         self, examples: Sequence[Example], completions: Completions, temperature: float = 1.0
@@ -201,10 +238,21 @@ class SpeechModel(nn.Module, ABC):
             Log-probabilities and, without gradient, the entropy of the model's expectation in nats; both of
             shape [prompt, completion, token], 0 at padding.
         """
-        expected = self.log_distribution(self.embed(examples), completions, temperature)
-        with torch.no_grad():
-            entropy = -(expected.exp() * expected.masked_fill(self.suppressed, 0.0)).sum(-1) * completions.mask
-        return _gather(expected, completions), entropy
+        return self._score(self.embed(examples), completions, temperature)
+
+    def _hidden(self, prompts: Prompts, completions: Completions) -> torch.Tensor:
+        embed = self.language_model.get_input_embeddings()
+        return completion_hidden(
+            self.decoder, embed, prompts.embeddings, prompts.mask, completions.tokens, completions.mask
+        )
+
+    def _score(
+        self, prompts: Prompts, completions: Completions, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return token_logprobs(
+            self.head, self._hidden(prompts, completions), completions.tokens, completions.mask, self.suppressed,
+            temperature,
+        )  # fmt: skip
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, end_token: int) -> torch.Tensor:
@@ -224,8 +272,3 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, end_toke
     special[[id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]] = True
     special[end_token] = False
     return special
-
-
-def _gather(expected: torch.Tensor, completions: Completions) -> torch.Tensor:
-    chosen = expected.gather(-1, completions.tokens[..., None]).squeeze(-1)
-    return chosen.masked_fill(~completions.mask, 0.0)

@@ -6,7 +6,9 @@ something that names neither the file nor the fix.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +20,27 @@ CONFIG = "config.json"
 MEND = "copy, download or train it again"
 _INDEX = "model.safetensors.index.json"
 _SHOWN = 3
+# Files of a checkpoint that decide its outputs. Features, decoding and the rest of the prompting are our own.
+_DECISIVE = (
+    "config.json", "adapter_config.json", "*.safetensors", "*.safetensors.index.json", "chat_template*",
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*",
+)  # fmt: skip
 
 
-def check_checkpoint(folder: Path, model_type: str) -> None:
+def check_checkpoint(folder: Path, model_types: Sequence[str]) -> None:
     """Refuses what is no whole checkpoint of an architecture, by its config and its weights' headers.
 
     Args:
         folder: Of the checkpoint.
-        model_type: What its config must say that it is.
+        model_types: What its config may say that it is.
 
     Raises:
         SpeechbenchError: If the config or a file of weights is missing, broken or of something else.
     """
-    path = folder / CONFIG
-    if not path.is_file():
+    found = model_type_of(folder)
+    if found not in model_types:
         raise SpeechbenchError(
-            f"{folder} holds no model: it has no {CONFIG}; name a folder that a {model_type} model was saved to, or a "
-            "finished run"
-        )
-    found = read_json(path).get("model_type")
-    if found != model_type:
-        raise SpeechbenchError(
-            f"{path} is of a {found or 'nameless'} model, but only {model_type} models can be loaded: name another "
-            "folder"
+            f"{folder / CONFIG} is of a {found or 'nameless'} model, and no {model_types[0]} model: name another folder"
         )
     index = folder / _INDEX
     names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else []
@@ -56,6 +56,21 @@ def check_checkpoint(folder: Path, model_type: str) -> None:
         except SafetensorError as error:
             said = str(error).removeprefix("Error while deserializing header: ")
             raise SpeechbenchError(f"{file} is cut off or broken: {said}; {MEND}") from error
+
+
+def model_type_of(folder: Path) -> str | None:
+    """What a checkpoint's config says that it is.
+
+    Raises:
+        SpeechbenchError: If there is no config, or it is broken.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise SpeechbenchError(
+            f"{folder} holds no model: it has no {CONFIG}; name a folder that a model was saved to, or a finished run"
+        )
+    found = read_json(path).get("model_type")
+    return found if isinstance(found, str) else None
 
 
 def check_weights(folder: Path, report: dict[str, Any]) -> None:
@@ -88,3 +103,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SpeechbenchError(f"{path} holds no JSON object; {MEND}")
     return content
+
+
+def fingerprint_of(folder: Path, rendered_prompt: str) -> str:
+    """Hash of everything that a model's outputs depend on: config, weights, tokenizer, rendered prompt."""
+    digest = hashlib.sha256(rendered_prompt.encode())
+    for file in sorted({file for pattern in _DECISIVE for file in folder.glob(pattern) if file.is_file()}):
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -6,19 +6,22 @@ import difflib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from speechbench.errors import UsageError
+from speechbench.builtin import MODEL_TYPES
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.grammar import parse
-from speechbench.hub import is_hub_name
+from speechbench.hub import check_revision, fetch, is_hub_name
 from speechbench.models.base import SpeechModel
+from speechbench.models.checkpoint import CONFIG, model_type_of
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
 from speechbench.run_schema import RESULT, RUN, TRAINED
 from speechbench.specs import Spec
 
-_GRANITES = ("tiny", "granite-speech")
+_OURS = frozenset({"tiny", *MODEL_TYPES.values()})
 
 
 def checkpoint_of(folder: Path) -> Path:
@@ -86,13 +89,13 @@ def code_hash(spec: str | Spec) -> str | None:
 def _base_of(spec: Spec) -> Spec | None:
     """The model that a run folder's model was trained from, if one cannot be loaded without the other.
 
-    What a Granite Speech saves is a whole checkpoint; what a model of the user's own saves, only it can read.
+    What our models save is a whole checkpoint; what a model of the user's own saves, only it can read.
     """
     folder = Path(spec.name).expanduser()
     if not _is_folder(spec) or checkpoint_of(folder) == folder:
         return None
     base = parse(read_json(folder / RUN)["model"])
-    is_own = base.name not in _GRANITES if base.name in MODELS.names() else ":" in base.name
+    is_own = base.name not in _OURS if base.name in MODELS.names() else ":" in base.name
     if not is_own and _base_of(base) is None:  # else a run from a run of the user's own model
         return None
     return replace(base, parameters={**base.parameters, **spec.parameters})
@@ -115,15 +118,30 @@ def _is_folder(spec: Spec) -> bool:
     return spec.name not in MODELS.names() and ":" not in spec.name and Path(spec.name).expanduser().is_dir()
 
 
+def _model_of(folder: Path) -> str:
+    """The registered model that a checkpoint's config asks for."""
+    found = model_type_of(folder)
+    if found not in MODEL_TYPES:
+        raise SpeechbenchError(
+            f"{folder / CONFIG} is of a {found or 'nameless'} model, which is none that hears and is known here "
+            f"({', '.join(MODEL_TYPES)}): name another checkpoint, or register a model of your own (docs/extending.md)"
+        )
+    return MODEL_TYPES[found]
+
+
 def _with_checkpoint(spec: Spec) -> Spec:
-    """A folder or a hub name in the place of a model's name is the checkpoint of a Granite Speech."""
+    """A folder or a hub name in the place of a model's name is a checkpoint, whose config says which model it is."""
     folder = Path(spec.name).expanduser()
     if _is_folder(spec):
-        return Spec("granite-speech", {**spec.parameters, "checkpoint": str(checkpoint_of(folder))})
+        checkpoint = checkpoint_of(folder)
+        return Spec(_model_of(checkpoint), {**spec.parameters, "checkpoint": str(checkpoint)})
     if spec.name in MODELS.names() or ":" in spec.name or "/" not in spec.name:
         return spec  # unknown, which the registry says with the nearest name
     if is_hub_name(spec.name) and not folder.parent.is_dir():
-        return Spec("granite-speech", {**spec.parameters, "checkpoint": spec.name})
+        revision = spec.parameters.get("revision")
+        check_revision(revision)
+        config = fetch(spec.name, [CONFIG], lambda found: (found / CONFIG).is_file(), cast("str | None", revision))
+        return Spec(_model_of(config), {**spec.parameters, "checkpoint": spec.name})
     beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     nearest = difflib.get_close_matches(folder.name, beside, n=1)
     hint = f"did you mean {str(folder.with_name(nearest[0]))!r}?" if nearest else "name a folder that is there"

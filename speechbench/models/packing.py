@@ -6,46 +6,42 @@ pass over the prompt instead of G.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from torch import nn
 
 
-def completion_logits(
-    language_model: PreTrainedModel,
+def completion_hidden(
+    decoder: nn.Module,
+    embed: nn.Module,
     prompt_embeddings: torch.Tensor,
     prompt_mask: torch.Tensor,
     tokens: torch.Tensor,
     token_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Logits that predict each token of each completion.
+    """Hidden states from which each token of each completion is predicted.
 
     Args:
-        language_model: A transformers causal LM that takes `inputs_embeds`.
+        decoder: Of a transformers causal LM, without its head; takes `inputs_embeds`.
+        embed: The token embeddings.
         prompt_embeddings: Padded on the left, shape [prompt, position, hidden].
         prompt_mask: Bool, shape [prompt, position].
         tokens: Shape [prompt, completion, token].
         token_mask: Bool, same shape; padding is on the right.
 
     Returns:
-        Shape [prompt, completion, token, vocabulary]; what stands at padding is of no meaning.
+        Shape [prompt, completion, token, hidden]; what stands at padding is of no meaning.
     """
     prompts, group, length = tokens.shape
     # The last token of a completion predicts nothing that is asked for, so T-1 of each go in.
-    inputs = language_model.get_input_embeddings()(tokens[:, :, :-1].reshape(prompts, -1))
-    out = language_model(
+    inputs = embed(tokens[:, :, :-1].reshape(prompts, -1))
+    hidden = decoder(
         inputs_embeds=torch.cat([prompt_embeddings, inputs.to(prompt_embeddings.dtype)], dim=1),
         attention_mask=block_mask(prompt_mask, token_mask[:, :, :-1], prompt_embeddings.dtype),
         position_ids=_positions(prompt_mask, group, length - 1),
         use_cache=False,
-        logits_to_keep=group * (length - 1) + 1,
-    )
-    first = out.logits[:, :1, None].expand(-1, group, -1, -1)  # [prompt, completion, 1, vocabulary]
-    rest = out.logits[:, 1:].unflatten(1, (group, length - 1))
-    return torch.cat([first, rest], dim=2)
+    ).last_hidden_state[:, prompt_embeddings.shape[1] - 1 :]
+    first = hidden[:, :1, None].expand(-1, group, -1, -1)  # [prompt, completion, 1, hidden]
+    return torch.cat([first, hidden[:, 1:].unflatten(1, (group, length - 1))], dim=2)
 
 
 def _positions(prompt_mask: torch.Tensor, group: int, length: int) -> torch.Tensor:

@@ -11,11 +11,11 @@ import torch
 from speechbench.seeds import derive
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from speechbench.models.base import SpeechModel
 
 
 def decode(
-    language_model: PreTrainedModel,
+    model: SpeechModel,
     prompt_embeddings: torch.Tensor,
     prompt_mask: torch.Tensor,
     ids: Sequence[str],
@@ -23,13 +23,14 @@ def decode(
     suppressed: torch.Tensor,
     end_token: int,
     temperature: float,
+    top_p: float,
     max_tokens: int,
     seed: tuple[int, int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Writes `group_size` completions after each prompt.
 
     Args:
-        language_model: A transformers causal LM that takes `inputs_embeds`.
+        model: Whose decoder, head and token embeddings write.
         prompt_embeddings: Padded on the left, shape [prompt, position, hidden].
         prompt_mask: Bool, shape [prompt, position].
         ids: For each prompt its example's id.
@@ -37,6 +38,7 @@ def decode(
         suppressed: Tokens that are never written, bool, shape [vocabulary].
         end_token: Ends a row; stays in it.
         temperature: 0 is greedy.
+        top_p: Draws among the likeliest tokens whose probabilities sum to it.
         max_tokens: Longest completion.
         seed: With the id and the member's number it fixes a row's randomness.
 
@@ -46,16 +48,16 @@ def decode(
     rows = len(ids) * group_size
     chances = _chances(ids, group_size, max_tokens, seed) if temperature > 0 else None
     device = prompt_mask.device
-    out = language_model(
+    decoder, embed = model.decoder, model.language_model.get_input_embeddings()
+    out = decoder(
         inputs_embeds=prompt_embeddings,
         attention_mask=prompt_mask.long(),
         position_ids=(prompt_mask.long().cumsum(-1) - 1).clamp(min=0),
         use_cache=True,
-        logits_to_keep=1,
     )
     cache = out.past_key_values
     cache.batch_repeat_interleave(group_size)
-    logits = out.logits[:, -1].repeat_interleave(group_size, dim=0)
+    logits = model.head(out.last_hidden_state[:, -1]).repeat_interleave(group_size, dim=0)
     mask = prompt_mask.long().repeat_interleave(group_size, dim=0)  # [row, position]
     lengths = mask.sum(-1)
 
@@ -65,7 +67,10 @@ def decode(
     going = torch.ones(rows, dtype=torch.bool, device=device)  # which of those have not ended
     for step in range(max_tokens):
         chosen = _choose(
-            logits.masked_fill(suppressed, -torch.inf), temperature, None if chances is None else chances[active, step]
+            logits.masked_fill(suppressed, -torch.inf),
+            temperature,
+            top_p,
+            None if chances is None else chances[active, step],
         )
         tokens[active, step] = torch.where(going, chosen, end_token)
         written[active, step] = going
@@ -77,14 +82,14 @@ def decode(
             cache.batch_select_indices(keep)
             active, chosen, mask, lengths, going = active[keep], chosen[keep], mask[keep], lengths[keep], going[keep]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        out = language_model(
-            inputs_embeds=language_model.get_input_embeddings()(chosen[:, None]).to(prompt_embeddings.dtype),
+        out = decoder(
+            inputs_embeds=embed(chosen[:, None]).to(prompt_embeddings.dtype),
             attention_mask=mask,
             position_ids=(lengths + step)[:, None],
             past_key_values=cache,
             use_cache=True,
         )
-        logits = out.logits[:, -1]
+        logits = model.head(out.last_hidden_state[:, -1])
     longest = int(written.sum(-1).max())
     shape = (len(ids), group_size, longest)
     return tokens[:, :longest].reshape(shape), written[:, :longest].reshape(shape)
@@ -103,10 +108,20 @@ def _chances(ids: Sequence[str], group_size: int, max_tokens: int, seed: tuple[i
     )
 
 
-def _choose(logits: torch.Tensor, temperature: float, chances: torch.Tensor | None) -> torch.Tensor:
+def _choose(logits: torch.Tensor, temperature: float, top_p: float, chances: torch.Tensor | None) -> torch.Tensor:
     """The most likely token of each row, or the one where the cumulated probability passes the row's chance."""
     if chances is None:
         return logits.argmax(-1)
-    cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    probabilities = (logits.double() / temperature).softmax(-1)
+    if top_p < 1:
+        probabilities = _nucleus(probabilities, top_p)
+    cumulated = probabilities.cumsum(-1)
     threshold = chances.to(logits.device)[:, None] * cumulated[:, -1:]
     return (cumulated <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """0 but for the fewest likeliest tokens whose sum reaches `top_p` (arXiv 1904.09751); not normalised again."""
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(-1) - ordered
+    return torch.zeros_like(probabilities).scatter(-1, order, ordered.masked_fill(before >= top_p, 0.0))

@@ -31,7 +31,7 @@ def inputs_of(model: GraniteSpeech, example: Example) -> dict[str, torch.Tensor]
     assert example.audio is not None
     features = log_mel(torch.from_numpy(example.audio.samples(16000)))[None]
     tokens = 3 * -(-features.shape[1] // 15)
-    text = model._prompt(example.instruction).replace("<|audio|>", "<|audio|>" * tokens)
+    text = model.render(example.instruction).replace("<|audio|>", "<|audio|>" * tokens)
     ids = torch.tensor([model.tokenizer.encode(text, add_special_tokens=False)])
     return {"input_ids": ids, "input_features": features, "attention_mask": torch.ones_like(ids)}
 
@@ -46,7 +46,7 @@ def test_greedy_sampling_equals_generate(model: GraniteSpeech, examples: list[Ex
     forbidden = [i for i in range(len(model.suppressed)) if model.suppressed[i]]
     for row, example in enumerate(examples):
         inputs = inputs_of(model, example)
-        expected = model.granite.generate(
+        expected = model.network.generate(
             **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=forbidden, eos_token_id=model.end_token,
             pad_token_id=model.end_token,
         )[0, inputs["input_ids"].shape[1] :]  # fmt: skip
@@ -62,7 +62,7 @@ def test_logprobs_equal_the_models_own_forward(model: GraniteSpeech, examples: l
                 inputs = inputs_of(model, example)
                 tokens = completions.tokens[p, c][completions.mask[p, c]][None]
                 ids = torch.cat([inputs["input_ids"], tokens], dim=1)
-                out = model.granite(
+                out = model.network(
                     input_ids=ids, input_features=inputs["input_features"], attention_mask=torch.ones_like(ids)
                 )
                 logits = out.logits[0, -tokens.shape[1] - 1 : -1] / 0.7
@@ -78,7 +78,7 @@ def test_shared_prefix_equals_repeated_prompt(
 ) -> None:
     model.language_model.set_attn_implementation(attention)
     if checkpointing:
-        model.granite.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.network.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     completions = model.completions_of([["Anna sold it.", "drei rote Äpfel gekauft", "", "Who?"]] * 3)
     weights = torch.randn(3, 4, 1, generator=torch.Generator().manual_seed(0))
@@ -147,7 +147,7 @@ def test_save_and_load_round_trip(model: GraniteSpeech, examples: list[Example],
     assert model.texts_of(model.sample(model.embed(examples), 2, GREEDY)) == again.texts_of(
         again.sample(again.embed(examples), 2, GREEDY)
     )
-    prompt, other = model._prompt("<|audio|> Äpfel?"), again._prompt("<|audio|> Äpfel?")  # type: ignore[attr-defined]
+    prompt, other = model.render("<|audio|> Äpfel?"), again.render("<|audio|> Äpfel?")  # type: ignore[attr-defined]
     assert prompt == other
 
 
@@ -166,8 +166,8 @@ def test_frozen_parts_are_shared_and_the_copy_stays(random_model: GraniteSpeech,
                 parameter.add_(0.05)
     assert torch.equal(copy(examples, completions)[0], before)
     assert not torch.equal(random_model(examples, completions)[0], before)
-    encoder = next(random_model.granite.encoder.parameters())
-    assert next(copy.granite.encoder.parameters()) is encoder and not any(p.requires_grad for p in copy.parameters())
+    encoder = next(random_model.network.encoder.parameters())
+    assert next(copy.network.encoder.parameters()) is encoder and not any(p.requires_grad for p in copy.parameters())
 
 
 def test_wrong_calls_are_named(random_folder: Path, examples: list[Example], tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from speechbench.models.tiny import Tiny
 class Mine(Tiny):
     def save(self, folder):
         folder.mkdir(parents=True)
-        save_file({"bias": next(self.granite.projector.parameters()).detach()}, folder / "mine.safetensors")
+        save_file({"bias": next(self.network.projector.parameters()).detach()}, folder / "mine.safetensors")
 
     def load_weights(self, folder):
         with torch.no_grad():
-            next(self.granite.projector.parameters()).copy_(load_file(folder / "mine.safetensors")["bias"])
+            next(self.network.projector.parameters()).copy_(load_file(folder / "mine.safetensors")["bias"])
 """
 
 
@@ -83,11 +83,11 @@ def test_models_of_ours_have_no_code_of_the_users(mine: Path) -> None:
 
 def test_a_run_from_a_run_of_a_users_model_is_loaded_by_that_model(mine: Path) -> None:
     model = load_model("mine.py:Mine")
-    weights = next(model.granite.projector.parameters())  # type: ignore[union-attr]
+    weights = next(model.network.projector.parameters())  # type: ignore[union-attr]
     for run, base in (("runs/a", "mine.py:Mine"), ("runs/b", "runs/a")):
         with torch.no_grad():
             weights.add_(1.0)
         model.save(finished(run, base))
     again = load_model("runs/b")
-    assert torch.equal(next(again.granite.projector.parameters()), weights)  # type: ignore[union-attr]
+    assert torch.equal(next(again.network.projector.parameters()), weights)  # type: ignore[union-attr]
     assert len({m.fingerprint for m in (model, again, load_model("runs/a"))}) == 3

@@ -44,6 +44,6 @@ def test_it_is_a_base_that_listens(
 def test_it_is_small_and_is_a_real_granite_speech() -> None:
     assert sum(file.stat().st_size for file in Path(FOLDER).iterdir()) <= 8 * 2**20
     model = Tiny()
-    assert type(model.granite).__name__ == "GraniteSpeechForConditionalGeneration"
+    assert type(model.network).__name__ == "GraniteSpeechForConditionalGeneration"
     parameters = sum(p.numel() for p in model.parameters())
     assert 2e6 < parameters < 5e6

@@ -22,7 +22,8 @@ from speechbench.benchmarks import templates
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER
 from speechbench.benchmarks.mini import grammar
 from speechbench.models.features import log_mel
-from speechbench.models.granite_speech import PROMPTING, GraniteSpeech
+from speechbench.models.granite_speech import GraniteSpeech
+from speechbench.models.reading import PROMPTING
 from speechbench.models.tiny import FOLDER
 from speechbench.models.tiny_build import architecture, encoder, language, recordings, tokenizer
 from speechbench.models.tiny_build.language import Heard, Stage
@@ -97,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for stages in (STAGES, HABITS):
         language.train(model, sources, stages, progress=tell)
-        model.granite.half().float()
-    _save(model.granite, words, options.out)
+        model.network.half().float()
+    _save(model.network, words, options.out)
     parameters = sum(p.numel() for p in granite.parameters())
     print(f"{time.monotonic() - start:.0f} s, {parameters:,} parameters, {options.out}")
 
@@ -118,7 +119,7 @@ def corpus(sentences: Sequence[Utterance]) -> list[str]:
 
 def _encode(model: GraniteSpeech, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     with torch.inference_mode():
-        return [model.granite.encoder(f[None])[0].clone() for f in features]
+        return [model.network.encoder(f[None])[0].clone() for f in features]
 
 
 def _save(granite: GraniteSpeechForConditionalGeneration, words: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -1,0 +1,88 @@
+"""A checkpoint's folder read by transformers, and what is wrong with it said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType
+
+import torch
+import transformers
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from speechbench.errors import MissingError, SpeechbenchError
+from speechbench.models.checkpoint import MEND, check_checkpoint, check_weights, read_json
+
+PROMPTING = "speechbench.json"
+"""File of a checkpoint that says how the model is prompted; the hub's checkpoints have none."""
+
+
+def load_network(folder: Path, architecture: str, model_types: Sequence[str], dtype: torch.dtype) -> PreTrainedModel:
+    """The model of transformers that a folder holds.
+
+    Args:
+        folder: Of the checkpoint.
+        architecture: Name of the class of transformers.
+        model_types: What the folder's config may say that it is.
+        dtype: Of the weights.
+
+    Raises:
+        MissingError: If this transformers does not know the class.
+        SpeechbenchError: If the folder holds no such model, or not all of its weights.
+    """
+    check_checkpoint(folder, model_types)
+    class_ = getattr(transformers, architecture, None)
+    if class_ is None:
+        raise MissingError(
+            f"{folder} is a {model_types[0]} model, which transformers {transformers.__version__} does not know: "
+            "pip install -U 'transformers>=5'"
+        )
+    try:
+        model, report = class_.from_pretrained(
+            folder,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they stand in the report, and are refused below
+        )
+    except (OSError, ValueError) as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        raise SpeechbenchError(f"{folder} holds no {model_types[0]} model: {said}; {MEND}") from error
+    check_weights(folder, report)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint, which must have a chat template.
+
+    Raises:
+        SpeechbenchError: If it is missing or broken.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # which one depends on the file that is missing or broken: there are half a dozen
+        raise SpeechbenchError(
+            f"{folder} lacks its tokenizer, or it is broken ({type(error).__name__}); {MEND}"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise SpeechbenchError(f"{folder}: its tokenizer has no chat template, by which the model is asked; {MEND}")
+    return tokenizer
+
+
+def system_prompt(folder: Path, default: str | None) -> str | None:
+    """What begins every conversation with a checkpoint, as its folder says; `None` for nothing.
+
+    Args:
+        folder: Of the checkpoint.
+        default: For one that does not say it.
+
+    Raises:
+        SpeechbenchError: If what it says is no text.
+    """
+    path = folder / PROMPTING
+    content = read_json(path) if path.is_file() else {"system_prompt": default}
+    prompt = content.get("system_prompt", ...)
+    if not isinstance(prompt, (str, NoneType)):
+        raise SpeechbenchError(f"{path}: its 'system_prompt' must be a text, or null for none; {MEND}")
+    return prompt
