@@ -1,10 +1,13 @@
-"""GRPO as arXiv 2509.16990 uses it: group-normalised rewards, the loss of DAPO, a k3 penalty on the KL.
+"""GRPO as arXiv 2509.16990 uses it: group-normalised rewards, the loss of DAPO, a k3 penalty on the KL; and its kin.
 
-The names say the shapes: `_PG` is [prompt, member of the group], `_PGT` is [prompt, member, token].
+The equations are in `speechbench.trainers.losses`; here is where each is used. The names say the shapes: `_PG` is
+[prompt, member of the group], `_PGT` is [prompt, member, token].
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,130 +16,110 @@ import torch
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.models.base import Completions, Prompts, Sampling, SpeechModel
 from speechbench.rewards.base import Reward
-from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
+from speechbench.trainers.base import SpeechTrainer, TrainResult
+from speechbench.trainers.grpo_config import GrpoConfig
+from speechbench.trainers.losses import LOSS_TYPES, RATIOS, Window, advantages, batch_std, group_std, k1, k3
+from speechbench.trainers.rolling import note_groups, token_mean
+
+__all__ = ["Group", "GrpoConfig", "GrpoTrainer", "policy_loss", "train"]
 
 
 @dataclass(frozen=True)
-class GrpoConfig(TrainConfig):
-    """The paper's, but for learning rate and steps: those were chosen as SFT's were. For a model of billions of
-    parameters the paper searched learning rates from 1e-6 to 5e-5.
+class Scored:
+    """Completions with their rewards and what the loss needs of them; nothing here carries a gradient.
 
     Attributes:
-        num_generations: G, the size of the group.
-        temperature: Of sampling, and of the probabilities in the loss.
-        beta: Weight of the KL to the model before training.
-        epsilon: The ratio is clipped to [1 − epsilon, 1 + epsilon]. With one update per batch of samples, as
-            here, the ratio is 1 and nothing is clipped; it acts from the second update of `num_iterations` on.
-        num_iterations: Optimizer steps taken on each batch of samples.
-
-    Raises:
-        UsageError: If a value makes no sense.
-    """
-
-    num_generations: int = 8
-    temperature: float = 1.0
-    beta: float = 0.02
-    epsilon: float = 0.2
-    num_iterations: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.num_generations >= 2, "num_generations", "a group needs at least 2 members to compare")
-        self.require_positive("temperature", "as 1.0")
-        self.require_not_negative("beta", "as 0.02")
-        self.require_positive("epsilon", "as 0.2")
-        self.require(self.num_iterations >= 1, "num_iterations", "give 1 or more")
-        self.require(
-            self.save_steps % self.num_iterations == 0,
-            "save_steps",
-            f"samples are not kept in checkpoints, so give a multiple of num_iterations={self.num_iterations}",
-        )
-
-
-@dataclass(frozen=True)
-class Group:
-    """Completions with what the loss needs of them; nothing here carries a gradient.
-
-    Attributes:
+        completions: Their mask holds the tokens in the loss.
+        rewards_PG: What is compared: NaN where the reward does not apply.
         off_policy_PG: Which completions the policy did not write itself.
+        kl_PG: On which completions the KL is taken.
+        reference_PGT: Log-probabilities under the model before training; `None` where no KL is taken.
         old_PGT: Log-probabilities under the policy that wrote them; `None` where that is the present one.
-        reference_PGT: Log-probabilities under the model before training.
     """
 
     examples: list[Example]
     completions: Completions
-    advantages_PG: torch.Tensor
+    rewards_PG: torch.Tensor
     off_policy_PG: torch.Tensor
-    reference_PGT: torch.Tensor
+    kl_PG: torch.Tensor
+    reference_PGT: torch.Tensor | None
     old_PGT: torch.Tensor | None
 
 
+@dataclass(frozen=True)
+class Group(Scored):
+    """What one forward pass learns from, once all of its accumulation window was scored.
+
+    Attributes:
+        advantages_PG: One per completion; 0 where the reward does not apply.
+        samples: Completions with tokens in the loss, in the window on all processes.
+        batches: Forward passes in the window on all processes.
+    """
+
+    advantages_PG: torch.Tensor
+    samples: torch.Tensor
+    batches: torch.Tensor
+
+
 class Terms(NamedTuple):
-    """The loss and what is worth watching in it."""
+    """The loss and what is worth watching in it: means over the tokens that the policy wrote.
+
+    Attributes:
+        loss: One number, with gradient.
+        kl: k3 per token, in nats, whatever estimator is trained on; `None` where there is no reference model.
+        clip_share: Share of the tokens at which a bound of the ratio acts.
+    """
 
     loss: torch.Tensor
-    kl: torch.Tensor
+    kl: torch.Tensor | None
     clip_share: torch.Tensor
 
 
-def group_advantages(rewards_PG: torch.Tensor) -> torch.Tensor:
-    """A = (r − mean) / std over the group (the paper, section 2; std with n − 1, plus 1e-4, as TRL does).
-
-    NaN marks a reward that does not apply: it leaves the mean and the std, and its advantage is NaN. Groups
-    with fewer than two scored members, or with equal rewards, have nothing to tell: exactly 0.
-    """
-    scored_PG = ~rewards_PG.isnan()
-    count_P1 = scored_PG.sum(-1, keepdim=True)
-    mean_P1 = rewards_PG.nansum(-1, keepdim=True) / count_P1.clamp(min=1)
-    deviation_PG = rewards_PG - mean_P1
-    variance_P1 = deviation_PG.square().nansum(-1, keepdim=True) / (count_P1 - 1).clamp(min=1)
-    highest_P1 = rewards_PG.masked_fill(~scored_PG, -torch.inf).amax(-1, keepdim=True)
-    lowest_P1 = rewards_PG.masked_fill(~scored_PG, torch.inf).amin(-1, keepdim=True)
-    silent_P1 = (count_P1 < 2) | (highest_P1 == lowest_P1)
-    advantages_PG = torch.where(silent_P1, 0.0, deviation_PG / (variance_P1.sqrt() + 1e-4))
-    return advantages_PG.masked_fill(~scored_PG, torch.nan)
-
-
-def dapo_loss(
+def policy_loss(
     logprobs_PGT: torch.Tensor,
-    old_PGT: torch.Tensor,
-    reference_PGT: torch.Tensor,
-    advantages_PG: torch.Tensor,
-    off_policy_PG: torch.Tensor,
-    mask_PGT: torch.Tensor,
+    group: Group,
     tokens: torch.Tensor,
-    beta: float,
-    epsilon: float,
+    config: GrpoConfig,
+    shaped: Callable[[torch.Tensor], torch.Tensor] = lambda probability_PGT: probability_PGT,
 ) -> Terms:
-    """Sum over tokens / all completion tokens of min(ρA, clip(ρ)A) − β·KL (arXiv 2503.14476; 2509.16990).
+    """Minus the objective: of each token its contribution − β·KL, added up as the type of loss does.
 
-    For on-policy tokens ρ = π/π_old and KL is k3 = π_ref/π − log(π_ref/π) − 1. For off-policy ones
-    (the reference in the group) ρ = π/1, unclipped, without KL (arXiv 2504.14945).
+    By default this is sum over tokens / all completion tokens of min(ρA, clip(ρ)A) − β·k3 (arXiv 2503.14476;
+    2509.16990). For tokens that the policy did not write (the reference in the group) ρ = π/1, unclipped, whatever the
+    type of loss (arXiv 2504.14945).
 
     Args:
         logprobs_PGT: Under the policy, with gradient; 0 at padding.
-        old_PGT: Under the policy that wrote the completions.
-        reference_PGT: Under the model before training.
-        advantages_PG: One per completion.
-        off_policy_PG: Bool.
-        mask_PGT: Which tokens count.
+        group: What they belong to.
         tokens: How many tokens count in the whole accumulation window.
-        beta: Weight of the KL.
-        epsilon: Clip range.
+        config: Which loss, ratio and KL.
+        shaped: What stands for the probability of tokens that the policy did not write.
     """
-    advantages_PG1 = advantages_PG[..., None]
-    off_PG1 = off_policy_PG[..., None]
-    ratio_PGT = torch.where(off_PG1, logprobs_PGT, logprobs_PGT - old_PGT).exp()
-    clipped_PGT = torch.where(off_PG1, ratio_PGT, ratio_PGT.clamp(1 - epsilon, 1 + epsilon))
-    surrogate_PGT = torch.minimum(ratio_PGT * advantages_PG1, clipped_PGT * advantages_PG1)
-    log_ratio_PGT = reference_PGT - logprobs_PGT
-    kl_PGT = (log_ratio_PGT.exp() - log_ratio_PGT - 1).masked_fill(off_PG1, 0.0)
-    loss = -((surrogate_PGT - beta * kl_PGT) * mask_PGT).sum() / tokens
+    kind = LOSS_TYPES[config.loss_type]
+    mask_PGT = group.completions.mask
+    off_PG1 = group.off_policy_PG[..., None]
+    advantages_PG1 = group.advantages_PG[..., None]
+    old_PGT = logprobs_PGT.detach() if group.old_PGT is None else group.old_PGT
+    log_ratio_PGT = torch.where(off_PG1, logprobs_PGT, logprobs_PGT - old_PGT)
+    on_ratio_PGT = RATIOS[config.importance_sampling_level](log_ratio_PGT, mask_PGT)
+    ratio_PGT = torch.where(off_PG1, log_ratio_PGT.exp(), on_ratio_PGT)
+    contribution_PGT, is_bounded_PGT = kind.contribution(ratio_PGT, advantages_PG1, logprobs_PGT, config.bounds)
+    objective_PGT = torch.where(off_PG1, shaped(ratio_PGT) * advantages_PG1, contribution_PGT)
+
     on_PGT = mask_PGT & ~off_PG1
     on_tokens = on_PGT.sum().clamp(min=1)
-    # A token is clipped where the bound, not the ratio, is what counts.
-    is_clipped_PGT = (clipped_PGT * advantages_PG1 < ratio_PGT * advantages_PG1) & on_PGT
-    return Terms(loss, (kl_PGT.detach() * on_PGT).sum() / on_tokens, is_clipped_PGT.sum() / on_tokens)
+    kl = None
+    if group.reference_PGT is not None:
+        kl_PGT = k3(group.reference_PGT, logprobs_PGT)
+        kl = (kl_PGT.detach() * on_PGT).sum() / on_tokens
+        if config.kl_estimator != "k1_reward":
+            if config.kl_estimator == "k3_ratio":
+                kl_PGT = kl_PGT * ratio_PGT
+            objective_PGT = objective_PGT - config.beta * kl_PGT.masked_fill(~group.kl_PG[..., None], 0.0)
+
+    window = Window(tokens.clamp(min=1), group.samples.clamp(min=1), group.batches)
+    loss = -kind.total(objective_PGT, mask_PGT, window, config.max_completion_length)
+    return Terms(loss, kl, (is_bounded_PGT & on_PGT).sum() / on_tokens)
 
 
 class GrpoTrainer(SpeechTrainer[Group]):
@@ -148,7 +131,7 @@ class GrpoTrainer(SpeechTrainer[Group]):
     def __init__(self, model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> None:
         self.reward = reward
         self._samples: list[Group] = []
-        self.before_training = model.frozen_copy()
+        self.before_training = None if config.beta == 0 else model.frozen_copy()
         super().__init__(model, benchmark, config)
 
     @property
@@ -168,51 +151,89 @@ class GrpoTrainer(SpeechTrainer[Group]):
         completions = self.speech_model.sample(prompts, self.samples_per_prompt, sampling)
         return completions, torch.zeros_like(completions.finished)
 
+    def in_baseline(self, off_policy_PG: torch.Tensor) -> torch.Tensor:
+        """Which members of a group make the mean and std that all are compared with: all of them."""
+        return torch.ones_like(off_policy_PG)
+
+    def under_kl(self, off_policy_PG: torch.Tensor) -> torch.Tensor:
+        """Which members the KL is taken on: what the policy wrote, for only there k3 estimates a KL."""
+        return ~off_policy_PG
+
+    def shaped(self, probability_PGT: torch.Tensor) -> torch.Tensor:
+        """What stands for the probability of tokens that the policy did not write."""
+        return probability_PGT
+
     @torch.no_grad()
-    def roll_out(self, examples: list[Example]) -> Group:
-        """Samples, scores and compares within the group."""
+    def score(self, examples: list[Example]) -> Scored:
+        """Samples and scores."""
+        c = self.config
+        is_kl_in_reward = c.kl_estimator == "k1_reward" and self.before_training is not None
         with self.timed("sampling"):
             completions, off_policy_PG = self.complete(self.speech_model.embed(examples), examples)
             texts = self.speech_model.texts_of(completions)
         written_PGT = None  # log-probabilities as the policy wrote them
-        if self.config.num_iterations > 1 or "logprobs" in self.reward.needs:
+        if c.num_iterations > 1 or is_kl_in_reward or "logprobs" in self.reward.needs:
             with self.timed("learning"):
-                written_PGT, _ = self.speech_model(examples, completions, self.config.temperature)
+                written_PGT, _ = self.speech_model(examples, completions, c.temperature)
         with self.timed("scoring"):
-            logprobs_PG = None if written_PGT is None else _token_mean(written_PGT, completions.mask)
+            logprobs_PG = None if written_PGT is None else token_mean(written_PGT, completions.mask)
             scored = self.begin_scoring(texts, examples, logprobs_PG)
-        with self.timed("learning"):
-            reference_PGT, _ = self.before_training(examples, completions, self.config.temperature)
+        reference_PGT = None
+        if self.before_training is not None:
+            with self.timed("learning"):
+                reference_PGT, _ = self.before_training(examples, completions, c.temperature)
         with self.timed("scoring"):
             rewards_PG = scored().to(off_policy_PG.device)
-        self._watch(rewards_PG, texts, completions, off_policy_PG)
-        advantages_PG = group_advantages(rewards_PG)
-        unscored_PG = advantages_PG.isnan()
-        completions = Completions(completions.tokens, completions.mask & ~unscored_PG[..., None], completions.finished)
-        reference_PGT = reference_PGT.masked_fill(~completions.mask, 0.0)
-        old_PGT = None
-        if written_PGT is not None and self.config.num_iterations > 1:
-            old_PGT = written_PGT.masked_fill(~completions.mask, 0.0)
-        return Group(
-            examples, completions, advantages_PG.nan_to_num().float(), off_policy_PG, reference_PGT, old_PGT
-        )  # fmt: skip
-
-    def _watch(
-        self, rewards_PG: torch.Tensor, texts: list[list[str]], completions: Completions, off_policy_PG: torch.Tensor
-    ) -> None:
-        own_PG = ~off_policy_PG
-        on = rewards_PG[own_PG & ~rewards_PG.isnan()]
-        if len(on):
-            self.note(reward=on.mean().item(), reward_std=on.std().item() if len(on) > 1 else 0.0)
-        is_empty_PG = torch.tensor([[not text for text in group] for group in texts], device=own_PG.device)
-        spread_P = rewards_PG.nan_to_num(-torch.inf).amax(-1) - rewards_PG.nan_to_num(torch.inf).amin(-1)
-        self.note(
-            zero_variance_groups=(~(spread_P > 0)).double().mean().item(),
-            distinct=sum(len(set(group)) / len(group) for group in texts) / len(texts),
-            completion_length=completions.mask.sum(-1).float().mean().item(),
-            truncated=(~completions.finished)[own_PG].float().mean().item(),
-            empty=is_empty_PG[own_PG].float().mean().item(),
+        compared_PG = rewards_PG.masked_fill(~self.in_baseline(off_policy_PG), torch.nan)
+        note_groups(self, compared_PG, texts, completions, off_policy_PG)
+        kl_PG = self.under_kl(off_policy_PG)
+        if is_kl_in_reward and written_PGT is not None and reference_PGT is not None:
+            penalty_PG = c.beta * k1(reference_PGT, written_PGT).double().sum(-1)
+            rewards_PG = rewards_PG - penalty_PG.masked_fill(~kl_PG, 0.0)
+        in_loss_PG = ~rewards_PG.isnan()
+        if c.mask_truncated_completions:
+            in_loss_PG = in_loss_PG & completions.finished
+        mask_PGT = completions.mask & in_loss_PG[..., None]
+        return Scored(
+            examples,
+            dataclasses.replace(completions, mask=mask_PGT),
+            rewards_PG,
+            off_policy_PG,
+            kl_PG,
+            None if reference_PGT is None else reference_PGT.masked_fill(~mask_PGT, 0.0),
+            written_PGT.masked_fill(~mask_PGT, 0.0) if written_PGT is not None and c.num_iterations > 1 else None,
         )
+
+    def compare(self, window: list[Scored]) -> list[Group]:
+        """From rewards to advantages, once all of an accumulation window was scored; on all processes at once."""
+        c = self.config
+        in_baseline = [self.in_baseline(s.off_policy_PG) for s in window]
+        compared = [s.rewards_PG.masked_fill(~in_PG, torch.nan) for s, in_PG in zip(window, in_baseline, strict=True)]
+        if c.scale_rewards == "group":
+            stds: list[torch.Tensor | None] = [group_std(rewards_PG) for rewards_PG in compared]
+        elif c.scale_rewards == "batch":
+            stds = [batch_std(compared, self._over_processes)] * len(window)
+        else:
+            stds = [None] * len(window)
+        in_loss = torch.stack([s.completions.mask.any(-1).sum() for s in window]).sum()
+        samples, batches = self._over_processes(torch.stack([in_loss, torch.full_like(in_loss, len(window))]))
+        return [
+            Group(
+                **vars(scored),
+                advantages_PG=advantages(scored.rewards_PG, std, c.std_floor, in_PG).nan_to_num().float(),
+                samples=samples,
+                batches=batches,
+            )
+            for scored, std, in_PG in zip(window, stds, in_baseline, strict=True)
+        ]
+
+    def _over_processes(self, value: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = self.accelerator.reduce(value, "sum")
+        return total
+
+    def roll_out(self, examples: list[Example]) -> Group:
+        """Samples, scores and compares a window of one batch."""
+        return self.compare([self.score(examples)])[0]
 
     def roll_out_window(self, batches: list[list[Example]]) -> list[Group]:
         """Fresh samples at every `num_iterations`-th step; the same ones again between them.
@@ -220,25 +241,26 @@ class GrpoTrainer(SpeechTrainer[Group]):
         Fresh ones too where a window is not as large as the one before it, as at the end of an epoch.
         """
         if self.state.global_step % self.config.num_iterations == 0 or len(self._samples) != len(batches):
-            self._samples = super().roll_out_window(batches)
+            self._samples = self.compare([self.score(batch) for batch in batches])
         return self._samples
 
     def loss(self, model: torch.nn.Module, rollout: Group, tokens: torch.Tensor) -> torch.Tensor:
-        """DAPO's loss; what is worth watching is logged."""
+        """The policy's; what is worth watching is logged."""
         logprobs_PGT, entropy_PGT = model(rollout.examples, rollout.completions, self.config.temperature)
-        old_PGT = logprobs_PGT.detach() if rollout.old_PGT is None else rollout.old_PGT
-        terms = dapo_loss(
-            logprobs_PGT, old_PGT, rollout.reference_PGT, rollout.advantages_PG, rollout.off_policy_PG,
-            rollout.completions.mask, tokens.clamp(min=1), self.config.beta, self.config.epsilon,
-        )  # fmt: skip
+        terms = policy_loss(logprobs_PGT, rollout, tokens, self.config, self.shaped)
+        if terms.kl is not None:
+            self.note(kl=terms.kl.item())
         mean_entropy = entropy_PGT.sum() / rollout.completions.mask.sum().clamp(min=1)
-        self.note(kl=terms.kl.item(), clip_share=terms.clip_share.item(), entropy=mean_entropy.item())
+        self.note(clip_share=terms.clip_share.item(), entropy=mean_entropy.item())
         return terms.loss
 
-
-def _token_mean(values_PGT: torch.Tensor, mask_PGT: torch.Tensor) -> torch.Tensor:
-    """Mean over each completion's tokens of what is 0 at padding; float64 [prompt, member]."""
-    return values_PGT.double().sum(-1) / mask_PGT.sum(-1).clamp(min=1)
+    def run(self) -> TrainResult:
+        """Trains; says first, and keeps with the warnings, what the options do not do."""
+        notes = tuple(f"{self.subject}: {note}" for note in self.config.notes(self.accelerator.num_processes))
+        for note in notes:
+            self.config.progress.tell(note)
+        result = super().run()
+        return dataclasses.replace(result, warnings=(*notes, *result.warnings))
 
 
 def train(model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> TrainResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,11 +22,12 @@ OF_ALL = [
     ("learning_rate", INFINITY), ("per_device_train_batch_size", 0), ("gradient_accumulation_steps", 0),
     ("warmup_ratio", -0.1), ("warmup_ratio", 1.5), ("warmup_ratio", NAN), ("weight_decay", -0.1),
     ("max_grad_norm", -1.0), ("max_completion_length", 0), ("save_steps", 0), ("seed", -1), ("seed", 2**32),
-    ("limit", 0),
+    ("limit", 0), ("eval_steps", 0), ("eval_limit", 0),
 ]  # fmt: skip
 OF_GRPO = [
     ("num_generations", 1), ("temperature", 0.0), ("temperature", NAN), ("beta", -0.02), ("beta", INFINITY),
-    ("epsilon", 0.0), ("num_iterations", 0),
+    ("epsilon", 0.0), ("epsilon_high", 0.0), ("num_iterations", 0), ("loss_type", "ppo"),
+    ("importance_sampling_level", "word"), ("kl_estimator", "k2"), ("scale_rewards", "prompt"), ("std_floor", -0.1),
 ]  # fmt: skip
 
 
@@ -42,6 +44,27 @@ def test_every_trainer_refuses(kind: type[TrainConfig], name: str, value: float)
 def test_grpo_refuses(kind: type[GrpoConfig], name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"^{name}={value!r}: "):
         kind(output_dir=Path(), **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        *(
+            ({"loss_type": kind, "importance_sampling_level": "sequence", "epsilon_high": 5.0},
+             f"importance_sampling_level='sequence': loss_type='{kind}' sums over tokens.*set loss_type: grpo")
+            for kind in ("dapo", "dr_grpo", "bnpo", "cispo")
+        ),
+        *(
+            ({"loss_type": "cispo", "epsilon_high": high},
+             f"epsilon_high={high}: with loss_type='cispo' it is the bound.*give a number of 1 or more")
+            for high in (None, 0.28, INFINITY)
+        ),
+        ({"loss_type": "drgrpo"}, "loss_type='drgrpo': did you mean 'dr_grpo'"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_together_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=f"^{said}"):
+        GrpoConfig(output_dir=Path(), **options)
 
 
 def test_checkpoints_between_the_updates_on_one_batch_of_samples_are_refused() -> None:
