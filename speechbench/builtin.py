@@ -38,12 +38,22 @@ BENCHMARKS = {
 MODELS = {
     "tiny": "speechbench.models.tiny:Tiny",
     "granite-speech": "speechbench.models.granite_speech:GraniteSpeech",
+    "granite-speech-plus": "speechbench.models.granite_speech_plus:GraniteSpeechPlus",
+    "voxtral": "speechbench.models.voxtral:Voxtral",
+    "qwen2-audio": "speechbench.models.qwen2_audio:Qwen2Audio",
+    "qwen2.5-omni": "speechbench.models.qwen2_5_omni:Qwen25OmniThinker",
 }
 MODEL_TYPES = {  # what a checkpoint's config.json says that it is, to the model that loads it
     "granite_speech": "granite-speech",
+    "granite_speech_plus": "granite-speech-plus",
+    "voxtral": "voxtral",
+    "qwen2_audio": "qwen2-audio",
+    "qwen2_5_omni": "qwen2.5-omni",
+    "qwen2_5_omni_thinker": "qwen2.5-omni",
 }
 TRAINERS = {
     "sft": "speechbench.trainers.sft:train",
+    "rejection-sft": "speechbench.trainers.rejection_sft:train",
     "grpo": "speechbench.trainers.grpo:train",
     "mixed-grpo": "speechbench.trainers.mixed_grpo:train",
 }

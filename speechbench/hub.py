@@ -33,12 +33,13 @@ def may_download() -> bool:
     return _downloads.get()
 
 
-def resolve(checkpoint: str, revision: str | None = None) -> Path:
+def resolve(checkpoint: str, revision: str | None = None, patterns: Sequence[str] | None = None) -> Path:
     """The folder of a whole checkpoint: a local one, the hub's cache, or a fresh download.
 
     Args:
         checkpoint: Folder, or hub name "owner/model".
         revision: Of the hub's repository.
+        patterns: Which of the hub's files are needed; `None` for the whole checkpoint.
 
     Raises:
         UsageError: If it is neither a folder nor shaped like a hub name, or a revision is asked of a folder.
@@ -53,7 +54,8 @@ def resolve(checkpoint: str, revision: str | None = None) -> Path:
             f"checkpoint {checkpoint!r}: there is no such folder, and it is no name on the hub; name a folder that is "
             "there, or owner/model"
         )
-    return fetch(checkpoint, None, _is_checkpoint, revision)
+    complete = _is_checkpoint if patterns is None else lambda found: (found / "config.json").is_file()
+    return fetch(checkpoint, patterns, complete, revision)
 
 
 def check_revision(revision: object, folder: str | None = None) -> None:

@@ -20,7 +20,7 @@ class Parameter:
         name: As in a spec.
         default: As in a spec; `None` where it must be given.
         value: What it is in the spec that is shown, or through the benchmark; `None` where that says nothing.
-        text: Its line in the docstring.
+        text: Its line in the docstring, of a class perhaps in that of one that it extends.
     """
 
     name: str
@@ -43,7 +43,9 @@ def parameters_of(plug: Callable[..., Any], spec: Spec, given: Collection[str] =
         spec: Whose values are told.
         given: Parameters of a function that no spec sets.
     """
-    texts = {**arguments(getattr(plug, "__init__", None)), **arguments(plug)}
+    texts: dict[str, str] = {}
+    for owner in reversed(getattr(plug, "__mro__", (plug,))):  # a class hands on what it takes over
+        texts |= {**arguments(getattr(owner, "__init__", None)), **arguments(owner)}
     for parameter in inspect.signature(plug).parameters.values():
         name, must = parameter.name, parameter.default is parameter.empty
         if not inspect.isclass(plug) and (must or name in given):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ import torch
 from torch import nn
 
 from speechbench.benchmarks.base import Example
+from speechbench.models.attention import hidden_states
 from speechbench.models.expectation import log_softmax, token_logprobs
-from speechbench.models.packing import completion_hidden
 from speechbench.models.sampling import decode
 
 if TYPE_CHECKING:
@@ -111,13 +112,19 @@ class SpeechModel(nn.Module, ABC):
         decoder: nn.Module = self.language_model.get_decoder()
         return decoder
 
+    @property
+    def output_embeddings(self) -> nn.Module:
+        """From hidden states to logits."""
+        matrix: nn.Module = self.language_model.get_output_embeddings()
+        return matrix
+
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits over the vocabulary from the decoder's last hidden states, any shape before the last axis.
 
         With the constants that Granite, Cohere and Gemma put behind the matrix; whose head does more overrides this.
         """
         config = self.language_model.config
-        logits: torch.Tensor = self.language_model.get_output_embeddings()(hidden)
+        logits: torch.Tensor = self.output_embeddings(hidden)
         if getattr(config, "logits_scaling", None):
             logits = logits / config.logits_scaling
         if getattr(config, "logit_scale", None):
@@ -179,8 +186,9 @@ class SpeechModel(nn.Module, ABC):
         Args:
             texts: For each prompt its texts, equally many.
         """
-        encode, end = self.tokenizer.encode, self.end_token
-        rows = [[[*encode(text, add_special_tokens=False), end] for text in group] for group in texts]
+        end = self.end_token
+        encode = partial(self.tokenizer.encode, add_special_tokens=False, split_special_tokens=True)
+        rows = [[[*encode(text), end] for text in group] for group in texts]  # what looks special is text there
         longest = max(len(row) for group in rows for row in group)
         tokens = torch.full((len(rows), len(rows[0]), longest), end)
         mask = torch.zeros_like(tokens, dtype=torch.bool)
@@ -242,9 +250,10 @@ class SpeechModel(nn.Module, ABC):
 
     def _hidden(self, prompts: Prompts, completions: Completions) -> torch.Tensor:
         embed = self.language_model.get_input_embeddings()
-        return completion_hidden(
-            self.decoder, embed, prompts.embeddings, prompts.mask, completions.tokens, completions.mask
-        )
+        return hidden_states(
+            getattr(self.language_model.config, "_attn_implementation", "sdpa"), self.decoder, embed,
+            prompts.embeddings, prompts.mask, completions.tokens, completions.mask,
+        )  # fmt: skip
 
     def _score(
         self, prompts: Prompts, completions: Completions, temperature: float
@@ -268,7 +277,8 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, end_toke
     """
     special = torch.ones(vocabulary, dtype=torch.bool)
     special[: len(tokenizer)] = False
-    special[tokenizer.all_special_ids] = True
-    special[[id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]] = True
+    added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special]
+    # transformers 5 gives some tokenizers special tokens that their model knows nothing of
+    special[[id_ for id_ in (*tokenizer.all_special_ids, *added) if id_ < vocabulary]] = True
     special[end_token] = False
     return special

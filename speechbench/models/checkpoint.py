@@ -15,15 +15,19 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from speechbench.errors import SpeechbenchError
+from speechbench.models.weightless import is_weightless
 
 CONFIG = "config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MEND = "copy, download or train it again"
 _INDEX = "model.safetensors.index.json"
 _SHOWN = 3
-# Files of a checkpoint that decide its outputs. Features, decoding and the rest of the prompting are our own.
+# Files of a checkpoint that decide its outputs. Decoding, the rest of the prompting, and features where the folder says
+# nothing of them are our own.
 _DECISIVE = (
-    "config.json", "adapter_config.json", "*.safetensors", "*.safetensors.index.json", "chat_template*",
-    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*",
+    CONFIG, ADAPTER_CONFIG, "*.safetensors", "*.safetensors.index.json", "chat_template*",
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*", "tekken.json",
+    "preprocessor_config.json", "processor_config.json",
 )  # fmt: skip
 
 
@@ -37,15 +41,11 @@ def check_checkpoint(folder: Path, model_types: Sequence[str]) -> None:
     Raises:
         SpeechbenchError: If the config or a file of weights is missing, broken or of something else.
     """
-    found = model_type_of(folder)
-    if found not in model_types:
-        raise SpeechbenchError(
-            f"{folder / CONFIG} is of a {found or 'nameless'} model, and no {model_types[0]} model: name another folder"
-        )
+    check_config(folder, model_types)
     index = folder / _INDEX
     names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else []
     files = [folder / name for name in names] or sorted(folder.glob("*.safetensors"))
-    if not files:
+    if all(file.name == ADAPTER_WEIGHTS for file in files):
         raise SpeechbenchError(f"{folder} lacks its weights: it holds no *.safetensors file; {MEND}")
     for file in files:
         if not file.is_file():
@@ -56,6 +56,19 @@ def check_checkpoint(folder: Path, model_types: Sequence[str]) -> None:
         except SafetensorError as error:
             said = str(error).removeprefix("Error while deserializing header: ")
             raise SpeechbenchError(f"{file} is cut off or broken: {said}; {MEND}") from error
+
+
+def check_config(folder: Path, model_types: Sequence[str]) -> None:
+    """Refuses a folder whose config is of something else.
+
+    Raises:
+        SpeechbenchError: If it is, or is missing or broken.
+    """
+    found = model_type_of(folder)
+    if found not in model_types:
+        raise SpeechbenchError(
+            f"{folder / CONFIG} is of a {found or 'nameless'} model, and no {model_types[0]} model: name another folder"
+        )
 
 
 def model_type_of(folder: Path) -> str | None:
@@ -83,10 +96,11 @@ def check_weights(folder: Path, report: dict[str, Any]) -> None:
     Raises:
         SpeechbenchError: If weights are missing or of another shape; the message names the first.
     """
-    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
+    mismatched = [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]]  # 5 adds the shapes
+    lacking = [*report["missing_keys"], *mismatched]
     if lacking:
         others = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
-        names = ", ".join(map(str, sorted(lacking)[:_SHOWN]))
+        names = ", ".join(sorted(lacking)[:_SHOWN])
         raise SpeechbenchError(f"{folder} lacks weights that its {CONFIG} asks for: {names}{others}; {MEND}")
 
 
@@ -105,8 +119,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def fingerprint_of(folder: Path, rendered_prompt: str) -> str:
-    """Hash of everything that a model's outputs depend on: config, weights, tokenizer, rendered prompt."""
+def fingerprint_of(folder: Path, rendered_prompt: str = "") -> str:
+    """Hash of everything that a model's outputs depend on: config, weights, tokenizer, rendered prompt.
+
+    Empty where models are made without their weights.
+    """
+    if is_weightless():
+        return ""
     digest = hashlib.sha256(rendered_prompt.encode())
     for file in sorted({file for pattern in _DECISIVE for file in folder.glob(pattern) if file.is_file()}):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())

@@ -50,7 +50,16 @@ def token_logprobs(
     Returns:
         Both of the shape of `tokens`, 0 where the mask is not; the entropy, in nats, has no gradient.
     """
-    rows, chosen = hidden[mask], tokens[mask]
+    if not mask.any():  # nothing to score, but the graph must reach every weight
+        return (hidden.sum(-1) * 0.0).float(), torch.zeros(tokens.shape, device=hidden.device)
+    logprobs, entropy = row_logprobs(head, hidden[mask], tokens[mask], suppressed, temperature)
+    return _placed(logprobs, mask), _placed(entropy, mask)
+
+
+def row_logprobs(
+    head: Head, rows: torch.Tensor, chosen: torch.Tensor, suppressed: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `token_logprobs`, of hidden states of shape [row, hidden], one or more, and one token for each."""
     size = max(1, _AT_ONCE // len(suppressed))
     parts = []
     for start in range(0, len(rows), size):
@@ -59,10 +68,8 @@ def token_logprobs(
             parts.append(checkpoint(_rows, head, *part, use_reentrant=False))
         else:
             parts.append(_rows(head, *part))
-    if not parts:  # no token at all, but the graph must reach every weight
-        return (hidden.sum(-1) * 0.0).float(), torch.zeros(tokens.shape, device=hidden.device)
     logprobs, entropy = (torch.cat(column) for column in zip(*parts, strict=True))
-    return _placed(logprobs, mask), _placed(entropy, mask)
+    return logprobs, entropy
 
 
 def _rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,8 +24,7 @@ class GraniteSpeech(PretrainedSpeechModel):
     Args:
         checkpoint: Hub name or folder.
         revision: Of the hub's repository; pin it for anything that is to be reported.
-        train: Which parts learn, joined by "+"; the others are frozen and their output is cached.
-        dtype: Name of the torch dtype that the weights are held in.
+        **options: As `PretrainedSpeechModel` takes them.
 
     Raises:
         MissingError: If the checkpoint is not there and the hub cannot be reached.
@@ -39,10 +39,9 @@ class GraniteSpeech(PretrainedSpeechModel):
         self,
         checkpoint: str = "ibm-granite/granite-speech-3.3-2b",
         revision: str | None = None,
-        train: str = "projector+language_model",
-        dtype: str = "float32",
+        **options: Any,
     ) -> None:
-        super().__init__(checkpoint, revision, train, dtype)
+        super().__init__(checkpoint, revision, **options)
         if self.tokenizer.convert_tokens_to_ids(AUDIO_PLACEHOLDER) != self.audio_token:
             raise SpeechbenchError(
                 f"{self.folder}: tokenizer and config disagree on the id of {AUDIO_PLACEHOLDER}; {MEND}"
@@ -52,9 +51,9 @@ class GraniteSpeech(PretrainedSpeechModel):
     def parts(self) -> Mapping[str, nn.Module]:
         """Conformer, Q-Former and Granite."""
         return {
-            "encoder": self.network.encoder,
-            "projector": self.network.projector,
-            "language_model": self.network.language_model,
+            "encoder": self.core.encoder,
+            "projector": self.core.projector,
+            "language_model": self.language_part,
         }
 
     def features(self, samples: torch.Tensor) -> torch.Tensor:
@@ -63,12 +62,12 @@ class GraniteSpeech(PretrainedSpeechModel):
 
     def encode(self, features: torch.Tensor) -> torch.Tensor:
         """The conformer's output; it takes no mask, so utterances go in alone."""
-        hidden: torch.Tensor = self.network.encoder(features[None])
+        hidden: torch.Tensor = self.core.encoder(features[None])
         return (hidden if isinstance(hidden, torch.Tensor) else hidden.last_hidden_state)[0]
 
     def project(self, encoded: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Windows of all utterances go through the Q-Former together."""
         window = self.network.config.window_size
         blocks = [nn.functional.pad(x, (0, 0, 0, -len(x) % window)).view(-1, window, x.shape[-1]) for x in encoded]
-        projected = self.network.projector(torch.cat(blocks))  # [window, query, hidden]
+        projected = self.core.projector(torch.cat(blocks))  # [window, query, hidden]
         return [x.flatten(0, 1) for x in projected.split([len(b) for b in blocks])]

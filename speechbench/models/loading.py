@@ -16,6 +16,7 @@ from speechbench.grammar import parse
 from speechbench.hub import check_revision, fetch, is_hub_name
 from speechbench.models.base import SpeechModel
 from speechbench.models.checkpoint import CONFIG, model_type_of
+from speechbench.models.weightless import is_weightless
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
 from speechbench.run_schema import RESULT, RUN, TRAINED
@@ -44,7 +45,7 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def load_model(spec: str | Spec) -> SpeechModel:
-    """Loads a model, onto the GPU where there is one.
+    """Loads a model, onto the GPU where there is one and the spec names no other device.
 
     Args:
         spec: A registered name (`tiny`), a run folder, a checkpoint folder, or a name on the hub (`owner/model`);
@@ -60,12 +61,13 @@ def load_model(spec: str | Spec) -> SpeechModel:
     if base is not None:
         model = _trained(Path(parsed.name).expanduser(), base)
     else:
-        found = _with_checkpoint(parsed)
+        found = model_of(parsed)
         model = found.build(MODELS.get(found.name), "model")
         if not isinstance(model, SpeechModel):
             raise UsageError(f"model {parsed} is no model: its class should extend speechbench.models.base.SpeechModel")
     model.name = str(parsed)
-    return model.to("cuda") if torch.cuda.is_available() else model
+    is_placed = getattr(model, "is_placed", False)  # by its parameter `device`
+    return model.to("cuda") if torch.cuda.is_available() and not is_placed and not is_weightless() else model
 
 
 def code_hash(spec: str | Spec) -> str | None:
@@ -118,7 +120,7 @@ def _is_folder(spec: Spec) -> bool:
     return spec.name not in MODELS.names() and ":" not in spec.name and Path(spec.name).expanduser().is_dir()
 
 
-def _model_of(folder: Path) -> str:
+def _registered(folder: Path) -> str:
     """The registered model that a checkpoint's config asks for."""
     found = model_type_of(folder)
     if found not in MODEL_TYPES:
@@ -129,19 +131,27 @@ def _model_of(folder: Path) -> str:
     return MODEL_TYPES[found]
 
 
-def _with_checkpoint(spec: Spec) -> Spec:
-    """A folder or a hub name in the place of a model's name is a checkpoint, whose config says which model it is."""
+def model_of(spec: Spec) -> Spec:
+    """The spec with the name of a registered model, where a folder or a hub name stands in its place.
+
+    A checkpoint's config says which model it is of.
+
+    Raises:
+        MissingError: If the hub's config cannot be had.
+        SpeechbenchError: If the folder's config is missing, broken, or of no model that is known here.
+        UsageError: If there is no such folder.
+    """
     folder = Path(spec.name).expanduser()
     if _is_folder(spec):
         checkpoint = checkpoint_of(folder)
-        return Spec(_model_of(checkpoint), {**spec.parameters, "checkpoint": str(checkpoint)})
+        return Spec(_registered(checkpoint), {**spec.parameters, "checkpoint": str(checkpoint)})
     if spec.name in MODELS.names() or ":" in spec.name or "/" not in spec.name:
         return spec  # unknown, which the registry says with the nearest name
     if is_hub_name(spec.name) and not folder.parent.is_dir():
         revision = spec.parameters.get("revision")
         check_revision(revision)
         config = fetch(spec.name, [CONFIG], lambda found: (found / CONFIG).is_file(), cast("str | None", revision))
-        return Spec(_model_of(config), {**spec.parameters, "checkpoint": spec.name})
+        return Spec(_registered(config), {**spec.parameters, "checkpoint": spec.name})
     beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     nearest = difflib.get_close_matches(folder.name, beside, n=1)
     hint = f"did you mean {str(folder.with_name(nearest[0]))!r}?" if nearest else "name a folder that is there"

@@ -6,6 +6,9 @@ pass over the prompt instead of G.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -17,6 +20,7 @@ def completion_hidden(
     prompt_mask: torch.Tensor,
     tokens: torch.Tensor,
     token_mask: torch.Tensor,
+    make_mask: Callable[[torch.Tensor, torch.Tensor, torch.dtype], Any] | None = None,
 ) -> torch.Tensor:
     """Hidden states from which each token of each completion is predicted.
 
@@ -27,6 +31,7 @@ def completion_hidden(
         prompt_mask: Bool, shape [prompt, position].
         tokens: Shape [prompt, completion, token].
         token_mask: Bool, same shape; padding is on the right.
+        make_mask: Gives the mask in another form than `block_mask` does.
 
     Returns:
         Shape [prompt, completion, token, hidden]; what stands at padding is of no meaning.
@@ -36,7 +41,7 @@ def completion_hidden(
     inputs = embed(tokens[:, :, :-1].reshape(prompts, -1))
     hidden = decoder(
         inputs_embeds=torch.cat([prompt_embeddings, inputs.to(prompt_embeddings.dtype)], dim=1),
-        attention_mask=block_mask(prompt_mask, token_mask[:, :, :-1], prompt_embeddings.dtype),
+        attention_mask=(make_mask or block_mask)(prompt_mask, token_mask[:, :, :-1], prompt_embeddings.dtype),
         position_ids=_positions(prompt_mask, group, length - 1),
         use_cache=False,
     ).last_hidden_state[:, prompt_embeddings.shape[1] - 1 :]
@@ -56,6 +61,13 @@ def block_mask(prompt_mask: torch.Tensor, token_mask: torch.Tensor, dtype: torch
 
     A float mask: boolean 4D masks are silently wrong in transformers' eager attention.
     """
+    visible = visible_to(prompt_mask, token_mask)
+    blocked = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return blocked.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+
+
+def visible_to(prompt_mask: torch.Tensor, token_mask: torch.Tensor) -> torch.Tensor:
+    """What each position sees: the prompt, and of its own completion what came before; bool [prompt, query, key]."""
     prompts, width = prompt_mask.shape
     _, group, length = token_mask.shape
     device = prompt_mask.device
@@ -65,6 +77,4 @@ def block_mask(prompt_mask: torch.Tensor, token_mask: torch.Tensor, dtype: torch
     shared = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
     present = torch.cat([prompt_mask, token_mask.reshape(prompts, -1)], dim=1)
     visible = (causal & shared)[None] & present[:, None, :]
-    visible = visible | torch.eye(len(order), dtype=torch.bool, device=device)  # no row of padding is empty
-    blocked = torch.zeros(visible.shape, dtype=dtype, device=device)
-    return blocked.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+    return visible | torch.eye(len(order), dtype=torch.bool, device=device)  # no row of padding is empty

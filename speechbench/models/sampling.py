@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from speechbench.models.growing_cache import grow_in_place
 from speechbench.seeds import derive
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def decode(
     )
     cache = out.past_key_values
     cache.batch_repeat_interleave(group_size)
+    grow_in_place(cache)
     logits = model.head(out.last_hidden_state[:, -1]).repeat_interleave(group_size, dim=0)
     mask = prompt_mask.long().repeat_interleave(group_size, dim=0)  # [row, position]
     lengths = mask.sum(-1)

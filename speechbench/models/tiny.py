@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from speechbench.models.granite_speech import GraniteSpeech
 
@@ -13,9 +14,9 @@ class Tiny(GraniteSpeech):
     """A base model that knows both mini tasks imperfectly, so that training can move it.
 
     Args:
-        train: Which parts learn, joined by "+".
+        **options: As `PretrainedSpeechModel` takes them.
     """
 
-    def __init__(self, train: str = "projector+language_model") -> None:
-        super().__init__(str(FOLDER), train=train)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(str(FOLDER), **options)
         self.name = "tiny"

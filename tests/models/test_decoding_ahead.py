@@ -10,7 +10,7 @@ import torch
 from speechbench.benchmarks import decoding
 from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import Example
-from speechbench.evaluation import answer
+from speechbench.answering import answer
 from speechbench.models.base import Sampling
 from speechbench.models.granite_speech import GraniteSpeech
 
@@ -46,7 +46,7 @@ def audios_of(examples: list[Example]) -> list[Audio]:
 def test_a_batch_is_begun_before_the_one_ahead_of_it_is_embedded(
     random_model: GraniteSpeech, examples: list[Example], told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechbench.evaluation.BATCH", 1)
+    monkeypatch.setattr("speechbench.answering.BATCH", 1)
     answer(random_model, examples, Sampling(temperature=0.0, max_tokens=2))
     a, b, c = audios_of(examples)
     began = [audio for kind, audios in told.calls if kind == "begin" for audio in audios]

@@ -59,6 +59,7 @@ SMALL = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 16, "num_hidd
 def test_the_head_is_the_language_models_own(config: PretrainedConfig) -> None:
     class Bare:  # what `decoder` and `head` ask for
         language_model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        output_embeddings = language_model.get_output_embeddings()
 
     ids = torch.arange(2, 12)[None]
     inputs = Bare.language_model.get_input_embeddings()(ids)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
 
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.loading import code_hash, load_model
-from speechbench.models.tiny import FOLDER
+from speechbench.models.pretrained import PretrainedSpeechModel
+from speechbench.models.tiny import FOLDER, Tiny
+from speechbench.parameters import parameters_of
 from speechbench.registry import MODELS
 from speechbench.run_files import write_json
+from speechbench.specs import Spec
 
 MINE = """
 import torch
@@ -22,11 +27,11 @@ from speechbench.models.tiny import Tiny
 class Mine(Tiny):
     def save(self, folder):
         folder.mkdir(parents=True)
-        save_file({"bias": next(self.network.projector.parameters()).detach()}, folder / "mine.safetensors")
+        save_file({"bias": next(self.parts["projector"].parameters()).detach()}, folder / "mine.safetensors")
 
     def load_weights(self, folder):
         with torch.no_grad():
-            next(self.network.projector.parameters()).copy_(load_file(folder / "mine.safetensors")["bias"])
+            next(self.parts["projector"].parameters()).copy_(load_file(folder / "mine.safetensors")["bias"])
 """
 
 
@@ -83,11 +88,46 @@ def test_models_of_ours_have_no_code_of_the_users(mine: Path) -> None:
 
 def test_a_run_from_a_run_of_a_users_model_is_loaded_by_that_model(mine: Path) -> None:
     model = load_model("mine.py:Mine")
-    weights = next(model.network.projector.parameters())  # type: ignore[union-attr]
+    weights = next(model.parts["projector"].parameters())  # type: ignore[union-attr]
     for run, base in (("runs/a", "mine.py:Mine"), ("runs/b", "runs/a")):
         with torch.no_grad():
             weights.add_(1.0)
         model.save(finished(run, base))
     again = load_model("runs/b")
-    assert torch.equal(next(again.network.projector.parameters()), weights)  # type: ignore[union-attr]
+    assert torch.equal(next(again.parts["projector"].parameters()), weights)  # type: ignore[union-attr]
     assert len({m.fingerprint for m in (model, again, load_model("runs/a"))}) == 3
+
+
+def test_a_model_goes_where_its_spec_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(Tiny, "to", lambda self, device: moves.append(device) or self)
+    for spec in ("tiny", "tiny(device=cpu)", "tiny(device='cuda:1')", f"{FOLDER}(device=cpu)"):
+        monkeypatch.setattr(GraniteSpeech, "to", Tiny.to)
+        load_model(spec)
+    assert moves == ["cuda", "cpu", "cuda:1", "cpu"]
+    with pytest.raises(UsageError, match="device='cuda:2' is not there: this machine has cpu, cuda:0, cuda:1"):
+        load_model("tiny(device='cuda:2')")
+
+
+def test_what_is_no_speech_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(SpeechbenchError, match="is of a llama model, which is none that hears"):
+        load_model(str(tmp_path))
+    with pytest.raises(UsageError, match=r"its class should extend speechbench\.models\.base\.SpeechModel"):
+        (tmp_path / "mine.py").write_text("class Mine:\n    pass\n")
+        load_model(f"{tmp_path / 'mine.py'}:Mine")
+
+
+def test_an_option_that_there_is_not_is_told() -> None:
+    with pytest.raises(UsageError, match="unexpected keyword argument 'lora_rnk'"):
+        load_model("tiny(lora_rnk=4)")
+
+
+def test_every_model_takes_and_explains_the_same_options() -> None:
+    shared = [*inspect.signature(PretrainedSpeechModel.__init__).parameters][3:]
+    for name in MODELS.names():
+        plug = MODELS.get(name)
+        told = {parameter.name: parameter.text for parameter in parameters_of(plug, Spec(name))}
+        assert set(shared) <= told.keys() and all(told.values()), name

@@ -9,7 +9,7 @@ import pytest
 
 from speechbench.benchmarks.base import Example
 from speechbench.benchmarks.loading import load_benchmark
-from speechbench.evaluation import answer
+from speechbench.answering import answer
 from speechbench.models.base import Sampling
 from speechbench.models.tiny import FOLDER, Tiny
 from speechbench.rewards.loading import load_reward
@@ -18,7 +18,7 @@ from speechbench.rewards.measure import measure
 
 def bleu(model: Tiny, shown: list[Example], asked: list[Example]) -> float:
     """Greedy corpus BLEU of answers to `shown` against the references of `asked`."""
-    texts, _, _ = answer(model, shown, Sampling(temperature=0.0))
+    texts = answer(model, shown, Sampling(temperature=0.0))[0].texts
     return measure(load_reward("bleu"), texts, asked).corpus
 
 

@@ -25,7 +25,7 @@ def test_every_stage_runs_and_leaves_a_model(tmp_path: Path, monkeypatch: pytest
     model = GraniteSpeech(str(tmp_path / "model"))
     assert model.system_prompt is None
     kept = torch.load(encoder, weights_only=True)["input_linear.weight"]
-    assert torch.equal(model.network.encoder.input_linear.weight, kept.half().float())
+    assert torch.equal(model.parts["encoder"].input_linear.weight, kept.half().float())
 
 
 def test_habits_keep_the_meaning() -> None:

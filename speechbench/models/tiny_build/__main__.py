@@ -119,7 +119,7 @@ def corpus(sentences: Sequence[Utterance]) -> list[str]:
 
 def _encode(model: GraniteSpeech, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     with torch.inference_mode():
-        return [model.network.encoder(f[None])[0].clone() for f in features]
+        return [model.encode(f).clone() for f in features]
 
 
 def _save(granite: GraniteSpeechForConditionalGeneration, words: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -73,7 +73,7 @@ def train(
 ) -> None:
     """Trains projector and language model in place, with the encoder's outputs given."""
     rng = random.Random(0)
-    learning = [*model.network.projector.parameters(), *model.network.language_model.parameters()]
+    learning = [*model.parts["projector"].parameters(), *model.parts["language_model"].parameters()]
     optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=1e-2, betas=(0.9, 0.98))
     model.train()
     for number, stage in enumerate(stages):

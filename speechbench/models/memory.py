@@ -1,0 +1,185 @@
+"""How much memory a training step will take, found by walking through it without any weights.
+
+The step is done on fake tensors, which have shapes and no content, and every allocation is counted. What a device
+holds beside tensors (CUDA's context, the allocator's fragments, libraries, and the float32 copies in which a CPU's
+kernels may compute with bfloat16) is not in it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from speechbench.models.expectation import row_logprobs
+from speechbench.models.packing import completion_hidden
+
+if TYPE_CHECKING:
+    from speechbench.models.pretrained import PretrainedSpeechModel
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one forward and backward pass is given.
+
+    Attributes:
+        prompts: Examples in it, `per_device_train_batch_size`.
+        group_size: Completions of each, G.
+        seconds: Of audio in each.
+        prompt_tokens: Of each prompt's text.
+        completion_tokens: Of each completion.
+        with_reference: Whether there is a model before training to compare with (β above 0).
+        bf16: Whether it runs under bfloat16 autocast.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
+    """
+
+    prompts: int = 8
+    group_size: int = 8
+    seconds: float = 10.0
+    prompt_tokens: int = 64
+    completion_tokens: int = 200
+    with_reference: bool = True
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a training holds.
+
+    Attributes:
+        weights: Of the model.
+        reference: Of the model before training: a copy of what learns.
+        gradients: Of what learns.
+        optimizer: AdamW's two moments of what learns.
+        activations: The most that a step holds beside these.
+        sampling: Of the key-value cache and the probabilities while completions are sampled; not at the same time.
+    """
+
+    weights: int
+    reference: int
+    gradients: int
+    optimizer: int
+    activations: int
+    sampling: int
+
+    @property
+    def peak(self) -> int:
+        """The most that is held at once."""
+        standing = self.weights + self.reference + self.optimizer
+        return standing + max(self.activations + self.gradients, self.sampling)
+
+
+class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that counts the bytes of all tensors that are alive.
+
+    Attributes:
+        now: Bytes alive of what was made within the mode, or given to `hold`.
+        most: The most so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._alive: dict[int, int] = {}
+
+    def hold(self, tensors: Iterable[Any]) -> None:
+        """Counts tensors, each storage once, until it is freed."""
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self._alive:
+                    self._alive[key] = storage.nbytes()
+                    self.now += storage.nbytes()
+                    self.most = max(self.most, self.now)
+                    weakref.finalize(storage, self._freed, key)
+
+    def _freed(self, key: int) -> None:
+        self.now -= self._alive.pop(key)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.hold(tree_iter(out))
+        return out
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of tensors that share no storage."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
+    """What training takes, by walking through one step.
+
+    Args:
+        model: Within `speechbench.models.weightless.simulated`.
+        step: What a step is given.
+    """
+    learning = bytes_of(p for p in model.parameters() if p.requires_grad)
+    weights = bytes_of([*model.parameters(), *model.buffers()])
+    if step.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    model.train()
+    heard = _heard(model, step)
+    peak = Peak()
+    peak.hold([*model.parameters(), *model.buffers(), *heard])
+    before = peak.now
+    with peak, torch.autocast("cpu", torch.bfloat16) if step.bf16 else nullcontext():
+        logprobs = _logprobs(model, heard, step)
+        torch.autograd.backward(logprobs.sum())
+    model.zero_grad()
+    model.gradient_checkpointing_disable()
+    return Memory(
+        weights=weights,
+        reference=learning if step.with_reference else 0,
+        gradients=learning,
+        optimizer=2 * learning,
+        activations=max(0, peak.most - before - learning),
+        sampling=_sampling_bytes(model, step, heard),
+    )
+
+
+def _heard(model: PretrainedSpeechModel, step: Step) -> list[torch.Tensor]:
+    """The encoder's outputs, or its inputs where it learns."""
+    with unset_fake_temporarily() as mode:  # some extractors compute with numpy
+        real = model.features(torch.zeros(int(step.seconds * model.rate))).to(model.network.dtype)
+    features = cast(FakeTensorMode, mode).from_tensor(real)
+    if not model.encoder_is_frozen:
+        return [features] * step.prompts
+    return [torch.zeros(model.encoded_shape(features), dtype=features.dtype)] * step.prompts
+
+
+def _prompts(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
+    encoded = heard if model.encoder_is_frozen else [model.encode(features) for features in heard]
+    words = model.language_model.get_input_embeddings()(torch.zeros(step.prompt_tokens, dtype=torch.long))
+    return torch.stack([torch.cat([words, audio.to(words.dtype)]) for audio in model.project(encoded)])
+
+
+def _logprobs(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
+    """`SpeechModel.logprobs` with every token in place."""
+    prompts = _prompts(model, heard, step)
+    tokens = torch.zeros((step.prompts, step.group_size, step.completion_tokens), dtype=torch.long)
+    whole = torch.ones(prompts.shape[:2], dtype=torch.bool), torch.ones(tokens.shape, dtype=torch.bool)
+    embed = model.language_model.get_input_embeddings()
+    hidden = completion_hidden(model.decoder, embed, prompts, whole[0], tokens, whole[1])
+    return row_logprobs(model.head, hidden.flatten(0, 2), tokens.flatten(), model.suppressed, 1.0)[0]
+
+
+def _sampling_bytes(model: PretrainedSpeechModel, step: Step, heard: Sequence[torch.Tensor]) -> int:
+    config = model.language_model.config
+    rows = step.prompts * step.group_size
+    with torch.no_grad():
+        length = _prompts(model, heard, step).shape[1] + step.completion_tokens
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    number = 2 if step.bf16 else model.network.dtype.itemsize
+    states = 2 * config.num_hidden_layers * rows * heads * size * length * number
+    return int(states + 3 * rows * config.vocab_size * 8)  # probabilities in float64, cumulated and compared
