@@ -6,18 +6,19 @@ import dataclasses
 import resource
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from speechbench.answering import PAPER, WHOLE, Answers, Drawing, answer
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.benchmarks.telling import refuse_or_tell
-from speechbench.errors import SpeechbenchError
+from speechbench.curves import Drawn, numbers_of, thresholds_of
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.health import health
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
@@ -27,10 +28,8 @@ from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, measure, prepare
 from speechbench.run_files import probe
-from speechbench.run_schema import MetricInfo, Sample, Score
-from speechbench.runs import write_samples
-
-BATCH = 50  # examples per forward pass
+from speechbench.run_schema import MetricInfo, Sample, Sampled, Score
+from speechbench.runs import write_passes, write_samples
 
 
 @dataclass(frozen=True)
@@ -72,34 +71,6 @@ def describe(metric: Reward) -> MetricInfo:
     )
 
 
-def answer(
-    model: SpeechModel, examples: Sequence[Example], sampling: Sampling, progress: Progress | None = None
-) -> tuple[list[str], list[int], list[bool]]:
-    """One answer per example.
-
-    Returns:
-        Hypotheses, their lengths in tokens, and whether each was cut at the limit.
-    """
-    texts: list[str] = []
-    tokens: list[int] = []
-    cut: list[bool] = []
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        model.expect(examples[:BATCH])
-        for start in range(0, len(examples), BATCH):
-            batch = examples[start : start + BATCH]
-            model.expect(examples[start + BATCH : start + 2 * BATCH])
-            completions = model.sample(model.embed(batch), 1, sampling)
-            texts += [group[0] for group in model.texts_of(completions)]
-            tokens += completions.mask[:, 0].sum(-1).tolist()
-            cut += (~completions.finished[:, 0]).tolist()
-            if progress is not None:
-                progress.advance("evaluating", len(texts), len(examples))
-    model.train(was_training)
-    return texts, tokens, cut
-
-
 def evaluate(
     model: SpeechModel,
     examples: Sequence[Example],
@@ -119,14 +90,34 @@ def evaluate(
     Raises:
         SpeechbenchError: If there is no example, or a metric fails on one.
     """
+    (only,) = evaluate_passes(model, examples, metrics, sampling, 1, progress)
+    return only
+
+
+def evaluate_passes(
+    model: SpeechModel,
+    examples: Sequence[Example],
+    metrics: Sequence[Reward],
+    sampling: Sampling,
+    passes: int,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Answers every example several times over and measures each pass by itself, as `evaluate` measures one.
+
+    Args:
+        passes: How many; more than one only where `sampling` draws. The others are `evaluate`'s, and so are the errors.
+    """
     if not examples:
         raise SpeechbenchError("there is no example to evaluate: the split is empty")
     examples = list(examples)  # used again and again
     for metric in metrics:  # what one of them lacks is told before the answers are written
         prepare(metric, examples)
-    texts, tokens, cut = answer(model, examples, sampling, progress)
+    return [_measured(its, examples, metrics) for its in answer(model, examples, sampling, passes, progress)]
+
+
+def _measured(answers: Answers, examples: Sequence[Example], metrics: Sequence[Reward]) -> Evaluation:
     before = total_usage(metric.usage() for metric in metrics)
-    measured = [measure(metric, texts, examples) for metric in metrics]
+    measured = [measure(metric, answers.texts, examples) for metric in metrics]
     used = total_usage(metric.usage() for metric in metrics)
     samples = tuple(
         Sample(
@@ -137,9 +128,9 @@ def evaluate(
             audio=None if example.audio is None else str(example.audio.path),
             speaker=example.speaker,
             target_language=example.target_language,
-            hypothesis=texts[row],
-            tokens=tokens[row],
-            truncated=cut[row],
+            hypothesis=answers.texts[row],
+            tokens=answers.tokens[row],
+            truncated=answers.truncated[row],
             metrics={m.name: Score(m.segments[row], tuple(map(float, m.statistics[row]))) for m in measured},
         )
         for row, example in enumerate(examples)
@@ -160,7 +151,11 @@ def evaluate_model(
     split: str = "test",
     limit: int | None = None,
     metrics: Sequence[str] = (),
-    temperature: float = 0.0,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    passes: int = 1,
+    best_of: Sequence[int] = (),
+    pass_at: Sequence[str] = (),
     seed: int = 0,
     samples: Path | None = None,
     progress: Progress | None = None,
@@ -174,43 +169,103 @@ def evaluate_model(
         split: "train", "validation" or "test".
         limit: At most so many examples.
         metrics: Specs; the benchmark's own if there are none.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy. Left out, it is 0 for one pass, 0.9 for several, and 1 with `best_of`.
+        top_p: Draws among the likeliest tokens whose probabilities sum to it. Left out, it is 0.9 for several
+            passes and otherwise 1.
+        passes: Answer all examples so many times over; each pass has its scores.
+        best_of: The n and k of best-of-n and pass@k: as many passes are drawn as the largest of them.
+        pass_at: For pass@k, a metric and the score on the field's scale from which on an answer passes, as
+            "binary=100"; of a metric that counts errors, up to which. It is measured if it is not among `metrics`.
         seed: Of sampling.
         samples: Where to write every answer with its scores, as JSON lines.
         progress: Told of each batch.
         strict: End at anything missing or broken in the data, instead of doing without.
 
     Returns:
-        "metrics" by display name (by spec where two have one name) on the field's scale, their "signatures",
-        "lower_is_better" (which of them count errors), "usage" (what they used up that someone pays for), "health",
-        "examples", "model" and "benchmark".
+        "metrics" by display name (by spec where two have one name) on the field's scale, the mean over the passes;
+        their "signatures", "lower_is_better" (which of them count errors), "usage" (what they used up that someone
+        pays for), "health" of all answers, "examples", "model", "benchmark" and "sampling". Where there are several
+        passes, by metric: "passes" (the score of each) and "spread" (their standard deviation, with n - 1). With
+        `best_of`, by metric and n as text: "best_of" (`speechbench.curves.best_of_n`) and, by what was given as
+        `pass_at`, "pass_at" (`speechbench.curves.pass_at_k`, from 0 to 1).
 
     Raises:
-        SpeechbenchError: If something named is wrong or missing.
+        UsageError: If something named is wrong, or does nothing beside the rest.
+        SpeechbenchError: If something is missing or broken.
     """
+    numbers, thresholds = numbers_of(best_of), thresholds_of(pass_at)
+    drawing = _drawing(temperature, top_p, passes, numbers, thresholds)
     set_up()
     loaded = load_benchmark(benchmark)
     scorers = load_metrics(loaded, metrics)
+    by_spec = {str(scorer.spec): scorer for scorer in scorers}
+    passing = {name: _among(by_spec, name, loaded) for name in thresholds}
+    scorers = list(by_spec.values())
     loaded.prepare(None if progress is None else progress.advance)
     if samples is not None:
         probe(samples)
     speech_model = load_model(model)
     examples = loaded.load(split, limit)
     refuse_or_tell(loaded, progress or Progress(), strict)
-    sampling = Sampling(temperature, loaded.max_completion_length, seed)
-    measured = evaluate(speech_model, examples, scorers, sampling, progress)
-    if samples is not None:
-        write_samples(samples.parent, measured.samples, samples.name)
+    sampling = drawing.sampling(loaded.max_completion_length, seed)
+    found = evaluate_passes(speech_model, examples, scorers, sampling, drawing.passes, progress)
+    if samples is not None and drawing.passes == 1:
+        write_samples(samples.parent, found[0].samples, samples.name)
+    elif samples is not None:
+        write_passes(samples.parent, [its.samples for its in found], samples.name)
     displays = Counter(scorer.display for scorer in scorers)
     names = {scorer: scorer.display if displays[scorer.display] == 1 else str(scorer.spec) for scorer in scorers}
-    return {
+    by_pass = {name: [its.metrics[str(scorer.spec)] for its in found] for scorer, name in names.items()}
+    sampled = Sampled(drawing.temperature, drawing.top_p, by_pass)
+    measured: dict[str, Any] = {
         "model": speech_model.name,
         "benchmark": loaded.name,
         "split": split,
         "examples": len(examples),
-        "metrics": {name: measured.metrics[str(scorer.spec)] for scorer, name in names.items()},
+        "sampling": {**dataclasses.asdict(drawing), "seed": seed},
+        "metrics": {name: sampled.mean(name) for name in by_pass},
         "signatures": {name: dict(scorer.signature()) for scorer, name in names.items()},
         "lower_is_better": [name for scorer, name in names.items() if scorer.lower_is_better],
-        "usage": measured.usage,
-        "health": dataclasses.asdict(health(measured.samples)),
+        "usage": total_usage(its.usage for its in found),
+        "health": dataclasses.asdict(health([sample for its in found for sample in its.samples])),
     }
+    if drawing.passes > 1:
+        measured["passes"] = by_pass
+        measured["spread"] = {name: sampled.spread(name) for name in by_pass}
+    if numbers:
+        drawn = {scorer: Drawn.of([its.samples for its in found], describe(scorer)) for scorer in scorers}
+        measured["best_of"] = {name: _texts(drawn[scorer].best_of(numbers)) for scorer, name in names.items()}
+        measured["pass_at"] = {
+            f"{names[scorer]}={thresholds[name]:g}": _texts(drawn[scorer].pass_at(thresholds[name], numbers))
+            for name, scorer in passing.items()
+        }
+    return measured
+
+
+def _drawing(
+    temperature: float | None, top_p: float | None, passes: int, numbers: Sequence[int], thresholds: Mapping[str, float]
+) -> Drawing:
+    """How answers are drawn, what was left out filled in."""
+    if thresholds and not numbers:
+        raise UsageError(f"pass_at={', '.join(thresholds)}: say for which k with best_of, as in 1,2,4,8")
+    if numbers and passes != 1:
+        raise UsageError(f"passes={passes} beside best_of, which draws {max(numbers)} passes: give one of the two")
+    if numbers:
+        usual = dataclasses.replace(WHOLE, passes=max(numbers))
+    else:
+        usual = Drawing() if passes == 1 else dataclasses.replace(PAPER, passes=passes)
+    return Drawing(
+        usual.temperature if temperature is None else temperature, usual.top_p if top_p is None else top_p, usual.passes
+    )
+
+
+def _among(metrics: dict[str, Reward], spec: str, benchmark: Benchmark) -> Reward:
+    """A metric by its spec, which joins the others if it is not among them."""
+    metric = load_reward(spec, benchmark, metrics)
+    check_metric(metric)
+    return metrics.setdefault(str(metric.spec), metric)
+
+
+def _texts(by_number: Mapping[int, float | None]) -> dict[str, float | None]:
+    """As JSON has it, whose keys are texts."""
+    return {str(number): value for number, value in by_number.items()}

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speechbench.leaderboard.comparisons import ALPHA
-from speechbench.leaderboard.differences import interval_text, p_text
 from speechbench.leaderboard.notes import LOWER, applicability, signature_text
 from speechbench.leaderboard.render import MARK_STYLES, MARKS
 from speechbench.leaderboard.table import heading
-from speechbench.tables import NOTHING, counted, decimals_of, packed
+from speechbench.tables import NOTHING, counted, decimals_of, interval_text, p_text, packed
 
 if TYPE_CHECKING:
     from rich.console import Console

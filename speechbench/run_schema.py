@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
+SAMPLED = "sampled.jsonl"
 """Its files."""
 CHECKPOINTS, TRAINED = Path("checkpoints"), Path("checkpoints", "final")
 """Its folders: of the checkpoints, and of the trained model."""
@@ -143,17 +145,65 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The model that did best on validation, which is what a training with validation leaves behind.
+
+    Attributes:
+        step: After so many optimizer steps; the earliest of equals.
+        metric: Spec of the metric.
+        score: On the benchmark's validation split, on the field's scale.
+    """
+
+    step: int
+    metric: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What came out where the same model answered once more, sampling, several times over.
+
+    Attributes:
+        temperature: Of sampling.
+        top_p: Of sampling.
+        metrics: By the metric's name the corpus score of each pass, on the field's scale; `None` where it applies to
+            no example.
+    """
+
+    temperature: float
+    top_p: float
+    metrics: Mapping[str, Sequence[float | None]]
+
+    def mean(self, metric: str) -> float | None:
+        """Over the passes; `None` where one of them has no score."""
+        scores = self._known(metric)
+        return sum(scores) / len(scores) if scores else None
+
+    def spread(self, metric: str) -> float | None:
+        """Standard deviation over the passes, with n − 1; `None` for fewer than two, and where one has no score."""
+        scores = self._known(metric)
+        return stdev(scores) if len(scores) > 1 else None
+
+    def _known(self, metric: str) -> list[float]:
+        known = [score for score in self.metrics[metric] if score is not None]
+        return known if len(known) == len(self.metrics[metric]) else []
+
+
+@dataclass(frozen=True)
 class Result:
     """What came out: the content of `result.json`.
 
     Attributes:
         metrics: Corpus score by the metric's name, on the field's scale; `None` where it applies to no example.
         health: Of the outputs.
-        seconds: Wall time; "train" holds "sampling", "scoring" and "learning", "total" adds "evaluation".
+        seconds: Wall time; "train" holds "sampling", "scoring", "learning" and, where there was any, "validation";
+            "total" adds "evaluation".
         peak_memory_bytes: Of the process.
         steps: Optimizer steps done; 0 for the base model.
         warnings: What a person should know of how the training went, each one sentence with the remedy.
         usage: What scoring used up that someone pays for, in training and evaluation, as tokens of a judge.
+        best: Which step's model was measured, as validation chose it; `None` where there was none: the last one's.
+        sampled: The scores of sampled answers beside these, which are greedy; `None` where none were asked for.
     """
 
     metrics: Mapping[str, float | None]
@@ -163,3 +213,5 @@ class Result:
     steps: int
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict)
+    best: Best | None = None
+    sampled: Sampled | None = None

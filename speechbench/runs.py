@@ -1,31 +1,45 @@
 """Run folders: the truth on disk of one training and its evaluation, written and read.
 
 A folder holds `run.json` (what the run is), `train.jsonl` (one line per logged step), `samples.jsonl` (every
-test example with its hypothesis, scores and statistics) and `result.json` (corpus scores and costs). The
-last is written last, in one step: a folder without it is an unfinished run.
+test example with its hypothesis, scores and statistics), `sampled.jsonl` (the same of sampled answers, where they
+were asked for) and `result.json` (corpus scores and costs). The last is written last, in one step: a folder
+without it is an unfinished run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from speechbench.errors import SpeechbenchError
 from speechbench.rewards.aggregate import AGGREGATES
-from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, replace, sealed, write_json
-from speechbench.run_schema import RESULT, RUN, SAMPLES, TRAIN, Health, MetricInfo, Result, RunInfo, Sample, Score
+from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, sealed, write_json
+from speechbench.run_samples import Samples, read_passes, read_samples, write_passes, write_samples
+from speechbench.run_schema import (
+    RESULT,
+    RUN,
+    SAMPLED,
+    SAMPLES,
+    TRAIN,
+    Best,
+    Health,
+    MetricInfo,
+    Result,
+    RunInfo,
+    Sample,
+    Sampled,
+    Score,
+)
 
 __all__ = [
     "RESULT",
     "RUN",
+    "SAMPLED",
     "SAMPLES",
     "TRAIN",
     "MetricInfo",
@@ -33,33 +47,19 @@ __all__ = [
     "Run",
     "RunInfo",
     "Sample",
+    "Sampled",
     "Samples",
     "Score",
     "check_sealed",
     "find_runs",
+    "read_passes",
     "read_run",
     "read_samples",
+    "write_passes",
     "write_result",
     "write_run",
     "write_samples",
 ]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The samples of a run, with their numbers as arrays.
-
-    Attributes:
-        records: In the order of the file.
-        ids: Of the examples, in the same order.
-        statistics: By the metric's name, shape [example, statistic].
-        scores: By the metric's name, shape [example], on the field's scale; NaN where the metric does not apply.
-    """
-
-    records: tuple[Sample, ...]
-    ids: tuple[str, ...]
-    statistics: Mapping[str, npt.NDArray[np.float64]]
-    scores: Mapping[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,18 @@ class Run:
         if self.finished:
             check_seal(self.folder / RESULT, read_json(self.folder / RESULT), SAMPLES)
         return read_samples(self.folder / SAMPLES, self.info.metrics)
+
+    @cached_property
+    def passes(self) -> tuple[Samples, ...]:
+        """The samples of each pass of the sampled evaluation, read on first use; none where there was none.
+
+        Raises:
+            SpeechbenchError: As for `samples`.
+        """
+        if self.result is None or self.result.sampled is None:
+            return ()
+        check_seal(self.folder / RESULT, read_json(self.folder / RESULT), SAMPLED)
+        return read_passes(self.folder / SAMPLED, self.info.metrics)
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
@@ -145,19 +157,6 @@ def make_sure_of_run(folder: Path | str, info: RunInfo) -> None:
             )
 
 
-def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAMPLES) -> Path:
-    """Writes `samples.jsonl`, or the same under another name.
-
-    Returns:
-        The file.
-
-    Raises:
-        SpeechbenchError: If a score or statistic is NaN or infinite; the message names the sample.
-    """
-    path = Path(folder) / name
-    return replace(path, "".join(dump(_sample_to_json(s), f"sample {s.id} of {path}") + "\n" for s in samples))
-
-
 def write_result(folder: Path | str, result: Result) -> Path:
     """Writes `result.json`, which makes the run a finished one: call it last.
 
@@ -168,14 +167,20 @@ def write_result(folder: Path | str, result: Result) -> Path:
     """
     path = Path(folder) / RESULT
     metrics = {name: {"corpus": corpus} for name, corpus in result.metrics.items()}
-    return write_json(path, sealed(path, {**dataclasses.asdict(result), "metrics": metrics}, (RUN, TRAIN, SAMPLES)))
+    content = {**dataclasses.asdict(result), "metrics": metrics}
+    if result.sampled is not None:
+        passes = {
+            name: {"mean": result.sampled.mean(name), "passes": its} for name, its in result.sampled.metrics.items()
+        }
+        content["sampled"]["metrics"] = passes
+    return write_json(path, sealed(path, content, (RUN, TRAIN, SAMPLES, SAMPLED)))
 
 
 def check_sealed(folder: Path | str) -> None:
     """Makes sure that no file of a finished run was changed since; an unfinished run has nothing to check.
 
-    The files are `result.json`, `run.json`, `train.jsonl` and `samples.jsonl`: all that the board is made of. What
-    was trained, in `checkpoints`, is not sealed: it is large, and may be removed for its room.
+    The files are `result.json`, `run.json`, `train.jsonl`, `samples.jsonl` and `sampled.jsonl`: all that the board is
+    made of. What was trained, in `checkpoints`, is not sealed: it is large, and may be removed for its room.
 
     Raises:
         SpeechbenchError: If one was changed, cut or removed; the message names it and the fix.
@@ -183,7 +188,7 @@ def check_sealed(folder: Path | str) -> None:
     path = Path(folder) / RESULT
     if path.exists():
         content = read_json(path)
-        for name in (RESULT, RUN, TRAIN, SAMPLES):
+        for name in (RESULT, RUN, TRAIN, SAMPLES, SAMPLED):
             check_seal(path, content, name)
 
 
@@ -225,32 +230,6 @@ def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]
     return [read_run(folder) for folder in sorted(found) if only is None or folder.resolve().name in only]
 
 
-def read_samples(path: Path, metrics: Iterable[MetricInfo]) -> Samples:
-    """Reads `samples.jsonl`.
-
-    Raises:
-        SpeechbenchError: If it is missing or broken, or lacks a score of one of the metrics.
-    """
-    records: list[Sample] = []
-    line = 0
-    names = [metric.name for metric in metrics]
-    try:
-        with path.open(encoding="utf-8") as file:
-            for text in file:
-                line += 1
-                records.append(_sample_from_json(json.loads(text)))
-        statistics = {name: np.array([r.metrics[name].statistics for r in records], np.float64) for name in names}
-        scores = {name: np.array([r.metrics[name].score for r in records], np.float64) for name in names}
-    except FileNotFoundError:
-        raise SpeechbenchError(f"{path} is missing: {MOVE_OR_REMOVE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise broken(path, error, line) from None
-    ids = tuple(record.id for record in records)
-    if len(set(ids)) != len(ids) or not ids:
-        raise SpeechbenchError(f"{path} {'holds an example twice' if ids else 'is empty'}: {MOVE_OR_REMOVE}")
-    return Samples(tuple(records), ids, statistics, scores)
-
-
 def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
     if not path.exists():
         return None
@@ -266,24 +245,13 @@ def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
             steps=content["steps"],
             warnings=tuple(content["warnings"]),
             usage=content["usage"],
+            best=Best(**content["best"]) if content.get("best") else None,
+            sampled=_sampled(content["sampled"], metrics) if content.get("sampled") else None,
         )
     except (KeyError, TypeError) as error:
         raise broken(path, error) from None
 
 
-def _sample_to_json(sample: Sample) -> dict[str, Any]:
-    content = {f.name: getattr(sample, f.name) for f in dataclasses.fields(Sample)}
-    content["metrics"] = {
-        name: {
-            "score": None if score.score is None else float(score.score),
-            "statistics": [float(value) for value in score.statistics],
-        }
-        for name, score in sample.metrics.items()
-    }
-    return content
-
-
-def _sample_from_json(content: dict[str, Any]) -> Sample:
-    metrics = {name: Score(m["score"], tuple(m["statistics"])) for name, m in content["metrics"].items()}
-    known = {name: content[name] for name in Sample.__dataclass_fields__}
-    return Sample(**{**known, "references": tuple(content["references"]), "metrics": metrics})
+def _sampled(content: dict[str, Any], metrics: Iterable[MetricInfo]) -> Sampled:
+    passes = {metric.name: tuple(content["metrics"][metric.name]["passes"]) for metric in metrics}
+    return Sampled(content["temperature"], content["top_p"], passes)

@@ -1,4 +1,4 @@
-"""What all tables of scores share: how many decimals, how many columns, and how counts are worded."""
+"""What all tables of scores share: how many decimals, how many columns, and how counts and tests are worded."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def figure(value: float | None, scale: float) -> str:
     """A score or a difference on the field's scale, to the decimals worth showing; never "-0.0"."""
     decimals = decimals_of(scale)
     return NOTHING if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def interval_text(interval: tuple[float, float], decimals: int) -> str:
+    """Both ends of an interval, "56.5–61.7"; "-0.3 to 1.2" where a dash would be read as a minus."""
+    low, high = (f"{end:.{decimals}f}" for end in interval)
+    return f"{low} to {high}" if interval[0] < 0 else f"{low}\N{EN DASH}{high}"
+
+
+def p_text(p: float) -> str:
+    """A probability with two significant digits, "p=0.0045"."""
+    return f"p={p:.2g}" if p >= 0.0001 else "p<0.0001"
 
 
 def counted(number: int, thing: str) -> str:

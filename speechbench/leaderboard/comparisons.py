@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -12,7 +12,7 @@ from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.baselines import BASELINES, counterpart
 from speechbench.leaderboard.statistics import Array, Mask, bootstrap, holm, interval, paired_p
 from speechbench.leaderboard.store import Group
-from speechbench.runs import Run
+from speechbench.runs import Run, Samples
 
 ALPHA = 0.05
 
@@ -126,20 +126,25 @@ def compare(group: Group, resamples: int) -> Comparisons:
     Raises:
         SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
     """
-    ids = _shared_ids(group)
-    rows = _systems(group, ids)
-    planned = {
+    ids = shared_ids(group)
+    rows = systems_of(group, ids, lambda run: [run.samples])
+    planned = planned_pairs(group, BASELINES)
+    measured, tests = measured_and_tested(rows, planned, len(planned), resamples)
+    applies = {key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()}
+    return Comparisons(len(ids), measured, tests, len(planned), applies)
+
+
+def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str, str], Pair[tuple[int, str]]]:
+    """What is to be tested, before any result is seen: by place of the row, metric, and one of `BASELINES`."""
+    return {
         (place, metric.name, baseline): Pair(
             group.rows[other].label, (place, metric.name), (other, metric.name), metric.lower_is_better
         )
         for place, row in enumerate(group.rows)
-        for baseline in BASELINES
+        for baseline in baselines
         if (other := counterpart(row, group.rows, baseline)) is not None
         for metric in group.metrics
     }
-    measured, tests = measured_and_tested(rows, planned, len(planned), resamples)
-    applies = {key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()}
-    return Comparisons(len(ids), measured, tests, len(planned), applies)
 
 
 def measured_and_tested(
@@ -217,7 +222,7 @@ def _measured(rows: Mapping[Key, Sequence[System]], resamples: int) -> dict[Key,
     return found
 
 
-def _shared_ids(group: Group) -> tuple[str, ...]:
+def shared_ids(group: Group) -> tuple[str, ...]:
     """The ids of the test examples, sorted: the one order in which all runs are resampled."""
     finished = [run for row in group.rows for run in row.finished]
     if not finished:
@@ -233,21 +238,35 @@ def _shared_ids(group: Group) -> tuple[str, ...]:
     return tuple(sorted(first))
 
 
-def _systems(group: Group, ids: Sequence[str]) -> dict[tuple[int, str], list[System]]:
-    """All finished runs in all metrics, by place of the row and metric."""
-    orders = {run.folder: _order(run, ids) for row in group.rows for run in row.finished}
+def systems_of(
+    group: Group, ids: Sequence[str], answers: Callable[[Run], Sequence[Samples]]
+) -> dict[tuple[int, str], list[System]]:
+    """All finished runs in all metrics, by place of the row and metric.
+
+    Args:
+        group: The runs.
+        ids: The order of the examples.
+        answers: What a run answered: a system for each. A row of which a run has none is left out.
+    """
     systems: dict[tuple[int, str], list[System]] = {}
     for place, row in enumerate(group.rows):
+        its = [answers(run) for run in row.finished]
+        if not all(its):
+            continue
+        ordered = [(samples, _order(samples, ids)) for of_run in its for samples in of_run]
         for metric in group.metrics:
-            if all(metric in run.info.metrics for run in row.finished):
-                for run in row.finished:
-                    order, samples = orders[run.folder], run.samples
-                    applies = ~np.isnan(samples.scores[metric.name][order])
-                    system = System(samples.statistics[metric.name][order], applies, metric.aggregate)
-                    systems.setdefault((place, metric.name), []).append(system)
+            if ordered and all(metric in run.info.metrics for run in row.finished):
+                systems[place, metric.name] = [
+                    System(
+                        samples.statistics[metric.name][order],
+                        ~np.isnan(samples.scores[metric.name][order]),
+                        metric.aggregate,
+                    )
+                    for samples, order in ordered
+                ]
     return systems
 
 
-def _order(run: Run, ids: Sequence[str]) -> list[int]:
-    places = {id_: place for place, id_ in enumerate(run.samples.ids)}
+def _order(samples: Samples, ids: Sequence[str]) -> list[int]:
+    places = {id_: place for place, id_ in enumerate(samples.ids)}
     return [places[id_] for id_ in ids]

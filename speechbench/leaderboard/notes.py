@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from speechbench.leaderboard.comparisons import ALPHA, Comparisons
+from speechbench.leaderboard.sampled import SampledComparisons, is_sharpening
 from speechbench.leaderboard.store import Group
-from speechbench.tables import counted
+from speechbench.tables import counted, decimals_of, p_text
 
 LOWER = "↓ lower is better"
 ONE_SEED = "one seed: ranks checkpoints, not rewards"
@@ -19,7 +20,9 @@ CONTROLS = (
 )
 
 
-def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:
+def notes(
+    group: Group, comparisons: Comparisons, resamples: int, sampled: SampledComparisons | None = None
+) -> Iterator[str]:
     """Yields the notes of a board, most important first."""
     runs = [run for row in group.rows for run in row.runs]
     unfinished = [run for run in runs if not run.finished]
@@ -38,7 +41,11 @@ def notes(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[st
     if any(row.input_control is not None for row in group.rows):
         yield CONTROLS
     yield from _unbeaten_controls(group, comparisons)
+    if sampled is not None:
+        yield from _sharpening(group, comparisons, sampled)
     yield from _tests(group, comparisons, resamples)
+    if sampled is not None:
+        yield _how_sampled(sampled)
     for metric in group.metrics:
         counts = [
             (group.rows[place].label, its) for (place, name), its in comparisons.applies.items() if name == metric.name
@@ -90,6 +97,32 @@ def _unbeaten_controls(group: Group, comparisons: Comparisons) -> Iterator[str]:
         tests = [comparisons.tests[key] for key in keys if key in comparisons.tests]
         if tests and all(test.verdict < 1 for test in tests):
             yield f"{row.label} is significantly better than its control {tests[0].against} in no metric"
+
+
+def _sharpening(group: Group, comparisons: Comparisons, sampled: SampledComparisons) -> Iterator[str]:
+    """Whose gains over base only sampling shows, with both differences: how far they are apart is for the reader."""
+    for place, row in enumerate(group.rows):
+        found = []
+        for metric in group.metrics:
+            test, greedy = sampled.tests.get((place, metric.name)), comparisons.tests.get((place, metric.name, "base"))
+            if test is not None and greedy is not None and is_sharpening(test, greedy):
+                decimals = decimals_of(metric.scale)
+                figures = (f"{its.difference:+.{decimals}f}, {p_text(its.p_holm)}" for its in (test, greedy))
+                found.append(f"{metric.display} ({'; greedy '.join(figures)})")
+        if found:
+            yield f"sharpening: {row.label} is significantly better than base only when sampled, in {_listed(found)}"
+
+
+def _how_sampled(sampled: SampledComparisons) -> str:
+    how = sampled.how
+    note = f"sampled: mean over passes ({how.passes}) at temperature {how.temperature:g}, top-p {how.top_p:g}"
+    if how.family:
+        note += (
+            f", ▲ better, ▼ worse than base sampled alike (p < {ALPHA} after Holm over "
+            f"{counted(how.family, 'planned test')}); what ranks is greedy, and a gain over base that is significant "
+            "only when sampled is called sharpening"
+        )
+    return note
 
 
 def _listed(values: Iterable[object]) -> str:

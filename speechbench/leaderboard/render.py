@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from speechbench.leaderboard.comparisons import Comparison
-from speechbench.leaderboard.differences import HEADING, differences, interval_text, p_text
+from speechbench.leaderboard.differences import HEADING, differences
 from speechbench.leaderboard.table import Board, BoardRow, Cell, Column
-from speechbench.tables import NOTHING, counted, fits, packed
+from speechbench.tables import NOTHING, counted, fits, interval_text, p_text, packed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,7 @@ def to_json(board: Board) -> dict[str, Any]:
         "examples": board.examples,
         "resamples": board.resamples,
         "family": board.family,
+        "sampled": None if board.sampled is None else asdict(board.sampled),
         "columns": [asdict(column) for column in board.columns],
         "rows": [_row_to_json(row, board.columns) for row in board.rows],
         "notes": list(board.notes),
@@ -132,7 +133,7 @@ def _table(board: Board, places: Sequence[int]) -> Table:
 
 
 def _figure(cell: Cell, column: Column, mark_width: int) -> Text:
-    """A cell: value and marks, below it the interval over examples, below that the spread over seeds."""
+    """A cell: value and marks, below it the interval over examples, the spread over seeds, and the sampled score."""
     from rich.text import Text
 
     text = Text(_value(cell, column), style="")
@@ -167,6 +168,10 @@ def _below(cell: Cell, column: Column) -> list[str]:
         lines.append(interval_text(cell.interval, column.decimals))
     if cell.seeds is not None:
         lines.append(f"seeds ±{cell.seeds.standard_deviation:.{column.decimals}f}")
+    if cell.sampled is not None:
+        test = cell.sampled.base
+        mark = "" if test is None else MARKS.get(("base", test.verdict), "")
+        lines.append(f"sampled {cell.sampled.value:.{column.decimals}f}{mark}")
     return lines
 
 

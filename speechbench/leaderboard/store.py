@@ -13,7 +13,7 @@ from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, find_runs
 
-TRAINER_ORDER = ("base", *INPUTS, "sft", "grpo", "mixed-grpo")
+TRAINER_ORDER = ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Group:
         benchmark: Its spec.
         data_fingerprint: Of the test split, the same for all.
         metrics: All that some run was measured with, in the benchmark's order.
-        rows: In the board's order: base, sft, grpo, mixed-grpo, other trainers, controls.
+        rows: In the board's order: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
     """
 
     ablation: str

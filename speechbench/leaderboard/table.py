@@ -9,6 +9,13 @@ from pathlib import Path
 from speechbench.grammar import parse_expression
 from speechbench.leaderboard.comparisons import Comparison, Comparisons, compare
 from speechbench.leaderboard.notes import notes
+from speechbench.leaderboard.sampled import (
+    SampledCell,
+    SampledComparisons,
+    SampledHow,
+    compare_sampled,
+    sampled_cell,
+)
 from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, interval, seed_spread
 from speechbench.leaderboard.store import Group, Row, groups
 from speechbench.runs import MetricInfo, Run
@@ -65,6 +72,7 @@ class Cell:
         base: Against the base row.
         sft: Against the SFT row.
         control: Against the row of the same training on the shuffled reward.
+        sampled: What sampled answers score, where they were asked for; all else is of greedy ones.
         trained_on: Whether the column's metric is the row's reward or a part of it.
         best: Whether no row of the board is better, those aside that were given something else than the speech.
     """
@@ -75,6 +83,7 @@ class Cell:
     base: Comparison | None = None
     sft: Comparison | None = None
     control: Comparison | None = None
+    sampled: SampledCell | None = None
     trained_on: bool = False
     best: bool = False
 
@@ -114,8 +123,9 @@ class Board:
         resamples: B of the bootstrap.
         family: How many tests Holm's correction is over.
         columns: Metrics in the benchmark's order, health, costs.
-        rows: base, sft, grpo, mixed-grpo, other trainers, controls.
+        rows: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
         notes: What a reader must know.
+        sampled: How sampled answers were drawn and tested; `None` where there are none.
     """
 
     ablation: str
@@ -127,6 +137,7 @@ class Board:
     columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
+    sampled: SampledHow | None = None
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""
@@ -161,12 +172,12 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
     Raises:
         SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
     """
-    comparisons = compare(group, resamples)
+    comparisons, sampled = compare(group, resamples), compare_sampled(group, resamples)
     columns = (*map(_metric_column, group.metrics), *FIGURES)
     seconds = _training_seconds(group.runs)
     cells = [
         [
-            _cell(place, row, column, comparisons)
+            _cell(place, row, column, comparisons, sampled)
             if column.kind == "metric"
             else Cell(_figure(row, column.key, seconds))
             for column in columns
@@ -186,7 +197,8 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
         family=comparisons.family,
         columns=columns,
         rows=tuple(_row(row, tuple(its)) for row, its in zip(group.rows, cells, strict=True)),
-        notes=tuple(notes(group, comparisons, resamples)),
+        notes=tuple(notes(group, comparisons, resamples, sampled)),
+        sampled=None if sampled is None else sampled.how,
     )
 
 
@@ -212,18 +224,20 @@ def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
     )
 
 
-def _cell(place: int, row: Row, column: Column, comparisons: Comparisons) -> Cell:
+def _cell(place: int, row: Row, column: Column, comparisons: Comparisons, sampled: SampledComparisons | None) -> Cell:
     trained_on = row.reward is not None and column.key in reward_terms(row.reward)
     measured = comparisons.measured.get((place, column.key))
     if measured is None:
         return Cell(None, trained_on=trained_on)
+    base = comparisons.tests.get((place, column.key, "base"))
     return Cell(
         value=measured.score,
         interval=interval(measured.draws),
         seeds=seed_spread(measured.by_seed),
-        base=comparisons.tests.get((place, column.key, "base")),
+        base=base,
         sft=comparisons.tests.get((place, column.key, "sft")),
         control=comparisons.tests.get((place, column.key, "control")),
+        sampled=None if sampled is None else sampled_cell(sampled, (place, column.key), base),
         trained_on=trained_on,
     )
 
