@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import printing, printing_benchmarks, printing_rewards
-from speechbench.cli_parts import Group, options, specs, work
+from speechbench import distributed, printing, printing_benchmarks, printing_models, printing_rewards
+from speechbench.cli_parts import Group, options, specs, step_options, work
 from speechbench.errors import UsageError
 from speechbench.registry import MODELS, TRAINERS, Registry
 
@@ -24,9 +24,9 @@ def main() -> None:
     """
 
 
-def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
+def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[int]:
     try:
-        return [int(part) for part in value.split(",")]
+        return [int(part) for part in value.split(",")] if value else []
     except ValueError:
         raise click.BadParameter(f"{value!r} is no list of whole numbers like 0,1,2") from None
 
@@ -34,10 +34,10 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 @main.command()
 @click.option("--rewards", callback=specs, help="Rewards to compare, as in bleu,comet or ./file.py:name.")
 @click.option("--trainers", callback=specs, default="sft,grpo,mixed-grpo", show_default=True)
-@click.option("--seeds", callback=_seeds, default="0", show_default=True, help="As in 0,1,2.")
+@click.option("--seeds", callback=_numbers, default="0", show_default=True, help="As in 0,1,2.")
 @click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
-@options("benchmark", "metrics", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
+@options("benchmark", "metrics", "model", "steps", "limit", "sampled", "strict", "config", "out", "json", "quiet")
 def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
@@ -47,6 +47,8 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
         planned = ablation.plan(**grid)
         if not dry_run:
             ablation.run_all(planned, progress)
+    if not distributed.is_main():
+        return
     if dry_run:
         printing.plan(planned, as_json)
         return
@@ -61,7 +63,7 @@ def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: 
 @click.option("--trainer", required=True, help="sft, grpo, mixed-grpo, or your own.")
 @click.option("--reward", callback=specs, help="What it is trained on; none for sft.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@options("benchmark", "metrics", "model", "steps", "limit", "strict", "config", "out", "json", "quiet")
+@options("benchmark", "metrics", "model", "steps", "limit", "sampled", "strict", "config", "out", "json", "quiet")
 def train(
     trainer: str, reward: list[str], seed: int, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any
 ) -> None:
@@ -75,6 +77,8 @@ def train(
 
         grid.update(config=_read_config(config), out=out, progress=progress)
         trained = ablation.train(trainer, reward[0] if reward else None, seed=seed, **grid)
+    if not distributed.is_main():
+        return
     printing.boards([trained.board], as_json)
     if not as_json:
         console.print(f"Trained model: {trained.model_folder}", soft_wrap=True)
@@ -82,17 +86,21 @@ def train(
 
 @main.command("eval")
 @click.option("--split", default="test", show_default=True)
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--temperature", type=float, help="0 is greedy, the default; 0.9 with --passes, 1 with --best-of.")
+@click.option("--top-p", type=float, help="Of sampling; 0.9 with --passes, otherwise 1.")
+@click.option("--passes", type=click.IntRange(1), default=1, show_default=True, help="Answer so many times, sampling.")
+@click.option("--best-of", callback=_numbers, help="As in 1,2,4,8: the best of so many samples, by each metric.")
+@click.option("--pass-at", callback=specs, help="As in binary=100, with --best-of: pass@k for the same numbers.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--samples", type=click.Path(path_type=Path), help="Write every answer with its scores to this JSONL.")
 @options("benchmark", "metrics", "model", "limit", "strict", "json", "quiet")
 def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
     """Measure one model."""
     with work(quiet or as_json) as (console, progress):
-        from speechbench import evaluation
+        from speechbench import evaluation, printing_evaluation
 
         measured = evaluation.evaluate_model(progress=progress, **what)
-    printing.evaluation(measured, console, as_json)
+    printing_evaluation.evaluation(measured, console, as_json)
 
 
 def _all_specs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -150,9 +158,23 @@ def _listing(name: str, registry: Registry[Any], what: str) -> click.Group:
 
 
 _rewards = _group("rewards", "What a hypothesis is worth.")
-_listing("models", MODELS, "What is trained.")
+_models = _listing("models", MODELS, "What is trained.")
 _listing("trainers", TRAINERS, "How it learns.")
 _benchmarks = _group("benchmarks", "What is asked.")
+
+
+@_models.command("show")
+@click.argument("spec", default="tiny")
+@step_options
+@options("json")
+def show_model(spec: str, as_json: bool, **step: Any) -> None:
+    """What the model SPEC is, its parameters by part, and the memory that training it takes."""
+    with work(as_json) as (_, progress):
+        progress.advance(f"looking at {spec}", 0, 1)
+        from speechbench.models import describing
+
+        found = describing.show(spec, **step)
+    printing_models.card(found, as_json)
 
 
 @_rewards.command("list")

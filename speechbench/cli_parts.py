@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from speechbench import distributed
 from speechbench.errors import SpeechbenchError, sentence_of
 from speechbench.grammar import split_outside_brackets
 
@@ -28,10 +29,13 @@ class Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with distributed.ending_together():
+                return super().invoke(context)
+        except distributed.EndedElsewhere as error:
+            distributed.leave(error.exit_status)
         except SpeechbenchError as error:
             click.echo(f"speechbench: {error}", err=True)
-            sys.exit(error.exit_status)
+            distributed.leave(error.exit_status)
         except BrokenPipeError:
             raise  # nobody reads on, as with `| head`: click ends quietly
         except OSError as error:
@@ -39,7 +43,17 @@ class Group(click.Group):
             if sentence is None:
                 raise
             click.echo(f"speechbench: {sentence}", err=True)
-            sys.exit(1)
+            distributed.leave(1)
+        except click.ClickException as error:
+            if distributed.world_size() == 1:
+                raise
+            error.show()
+            distributed.leave(error.exit_code)
+        except Exception as error:
+            if distributed.world_size() == 1 or isinstance(error, click.exceptions.Exit):
+                raise
+            sys.excepthook(type(error), error, error.__traceback__)  # now: the others wait until it is said
+            distributed.leave(1)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         try:
@@ -57,6 +71,17 @@ def specs(_: click.Context, __: click.Parameter, value: str | None) -> list[str]
     return split_outside_brackets(value or "")
 
 
+def _several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
 def options(*names: str) -> Callable[[F], F]:
     """The options that several commands share, in this order."""
     known = {
@@ -66,6 +91,17 @@ def options(*names: str) -> Callable[[F], F]:
         "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
         "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
         "strict": click.option("--strict", is_flag=True, help="End with an error if data is missing or broken."),
+        "sampled": _several(
+            click.option(
+                "--sampled-passes",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Also measure sampled answers, in so many passes.",
+            ),
+            click.option("--sampled-temperature", type=float, default=0.9, show_default=True),
+            click.option("--sampled-top-p", type=float, default=0.9, show_default=True),
+        ),
         "config": click.option(
             "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
         ),
@@ -74,22 +110,47 @@ def options(*names: str) -> Callable[[F], F]:
         "quiet": click.option("--quiet", is_flag=True, help="No progress."),
     }
 
-    def decorate(function: F) -> F:
-        for name in reversed(names):
-            function = known[name](function)
-        return function
+    return _several(*(known[name] for name in names))
 
-    return decorate
+
+def step_options(function: F) -> F:
+    """What a training step is given, as `speechbench.models.memory.Step` names it."""
+    numbers = (
+        ("prompts", 8, "Examples in a forward pass."),
+        ("group-size", 8, "Completions of each, G."),
+        ("prompt-tokens", 64, "Of each instruction."),
+        ("completion-tokens", 200, "Of each completion."),
+    )
+    return _several(
+        *(
+            click.option(f"--{name}", type=click.IntRange(1), default=value, show_default=True, help=text)
+            for name, value, text in numbers
+        ),
+        click.option(
+            "--seconds", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Of audio."
+        ),
+        click.option("--reference/--no-reference", "with_reference", default=True, help="Without for beta=0."),
+        click.option("--bf16", is_flag=True, help="Under bfloat16 autocast."),
+        click.option("--gradient-checkpointing", is_flag=True, help="Activations are computed again."),
+    )(function)
 
 
 @contextmanager
 def work(quiet: bool, resumes: bool = False) -> Iterator[tuple[Console, Progress]]:
-    """Draws progress; on Ctrl-C says that it was stopped.
+    """Draws progress, where several processes train together the main one's; on Ctrl-C says that it was stopped.
 
     Args:
         quiet: Draw nothing.
-        resumes: Whether what is finished is kept, so that the same command goes on from there: said on Ctrl-C.
+        resumes: Whether what is finished is kept, so that the same command goes on from there: said on Ctrl-C. Such
+            commands train, which several processes can do together.
+
+    Raises:
+        UsageError: If several processes were started for a command that does not train.
     """
+    if resumes:
+        distributed.begin()
+    else:
+        distributed.require_alone()
     from rich.console import Console
 
     from speechbench.progress import Progress
@@ -101,16 +162,17 @@ def work(quiet: bool, resumes: bool = False) -> Iterator[tuple[Console, Progress
     if previous == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if quiet:
-            yield console, Progress()
-        else:
-            with TerminalProgress(Console(stderr=True)) as progress:
-                yield console, progress
+        with distributed.ending_together():
+            if quiet or not distributed.is_main():
+                yield console, Progress()
+            else:
+                with TerminalProgress(Console(stderr=True)) as progress:
+                    yield console, progress
+        distributed.said()
     except KeyboardInterrupt:
         kept = " Finished runs and checkpoints are kept: the same command goes on from there." if resumes else ""
         click.echo(f"\nStopped.{kept}", err=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        distributed.said()
         os._exit(1)  # nothing is left to be written; taking torch down in good order takes seconds
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import speechbench
+from speechbench.answering import PAPER, Drawing
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.controls import INPUTS, controlled
 from speechbench.benchmarks.fingerprint import fingerprint
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.benchmarks.telling import refuse_or_tell
+from speechbench.distributed import world_size
 from speechbench.errors import UsageError
 from speechbench.evaluation import describe, load_metrics
 from speechbench.grammar import slug
@@ -58,6 +60,7 @@ class Plan:
     folder: Path
     runs: tuple[PlannedRun, ...]
     limit: int | None = None
+    sampled: Drawing | None = None
 
 
 def plan(
@@ -74,6 +77,9 @@ def plan(
     progress: Progress | None = None,
     strict: bool = False,
     metrics: Sequence[str] = (),
+    sampled_passes: int = 0,
+    sampled_temperature: float = PAPER.temperature,
+    sampled_top_p: float = PAPER.top_p,
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
@@ -93,6 +99,9 @@ def plan(
         progress: Told of what takes long.
         strict: End at anything missing or broken in the data, instead of doing without.
         metrics: Specs of what is measured; the benchmark's own if there are none.
+        sampled_passes: Beside the greedy evaluation, answer the test examples so many times over, sampling.
+        sampled_temperature: Of that sampling.
+        sampled_top_p: Of that sampling: draws among the likeliest tokens whose probabilities sum to it.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
@@ -103,6 +112,7 @@ def plan(
     set_up()
     _check_lists(rewards=rewards, trainers=trainers, seeds=seeds)
     _check_numbers(seeds, steps, limit)
+    sampled = _sampled(sampled_passes, sampled_temperature, sampled_top_p)
     loaded = load_benchmark(benchmark)
     chains = {name: name.split("+") for name in dict.fromkeys(trainers)}
     functions = {stage: TRAINERS.get(stage) for stages in chains.values() for stage in stages}
@@ -122,9 +132,13 @@ def plan(
         "data": {"test": fingerprint(examples, progress.advance), "train": fingerprint(learned, progress.advance)},
         "model": base.name,
         "weights": base.fingerprint,
-        "evaluation": dataclasses.asdict(sampling),
+        "evaluation": {key: value for key, value in dataclasses.asdict(sampling).items() if key != "top_p"},  # greedy
         "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in measured],
     }
+    if sampled is not None:
+        shared["sampled"] = dataclasses.asdict(sampled)
+    if world_size() > 1:  # a step learns from the examples of all processes
+        shared["processes"] = world_size()
     code = code_hash(model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another
         shared["model_file"] = code
@@ -142,7 +156,7 @@ def plan(
             for reward in scored if takes_reward else [None]:
                 runs += maker.chain(name, reward, seed)
     once = tuple({run.id: run for run in runs}.values())
-    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once, limit)
+    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once, limit, sampled)
 
 
 def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
@@ -213,6 +227,17 @@ def _check_rewards_are_used(rewards: Sequence[str], configs: Mapping[tuple[str, 
         raise UsageError(
             f"none of the trainers ({trainers}) takes a reward: leave {', '.join(rewards)} out, or add grpo"
         )
+
+
+def _sampled(passes: int, temperature: float, top_p: float) -> Drawing | None:
+    """How the second evaluation draws; `None` where none is asked for."""
+    if passes == 0:
+        if (temperature, top_p) != (PAPER.temperature, PAPER.top_p):
+            raise UsageError("sampled_temperature and sampled_top_p change nothing without sampled_passes: give it too")
+        return None
+    if temperature == 0:
+        raise UsageError("sampled_temperature=0 is greedy, as the first evaluation is: give a number above 0, as 0.9")
+    return Drawing(temperature, top_p, passes)
 
 
 def _check_lists(**lists: object) -> None:

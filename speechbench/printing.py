@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from speechbench.leaderboard import Board
     from speechbench.planning import Plan
 
@@ -53,17 +51,3 @@ def boards(found: Sequence[Board], as_json: bool, markdown: bool = False) -> Non
 
         for board in found:
             to_terminal(board, Console())
-
-
-def evaluation(measured: Mapping[str, Any], console: Console, as_json: bool) -> None:
-    """Scores and health of one model."""
-    if as_json:
-        click.echo(json.dumps(measured, indent=1))
-        return
-    from rich.table import Table
-
-    table = Table("metric", "score", title=f"{measured['model']} on {measured['benchmark']}, {measured['split']}")
-    for name, score in {**measured["metrics"], **measured["health"], **measured["usage"]}.items():
-        name += " ↓" if name in measured["lower_is_better"] else ""
-        table.add_row(name, "–" if score is None else f"{score:.2f}")
-    console.print(table)

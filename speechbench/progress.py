@@ -20,6 +20,9 @@ class Progress:
     def advance(self, what: str, done: int, total: int) -> None:
         """Other work goes on: examples evaluated, utterances made."""
 
+    def aside(self, what: str, done: int, total: int) -> None:
+        """As `advance`, of work between two steps that is none of the units planned: examples of a validation."""
+
     def tell(self, text: str) -> None:
         """Something that a person should know."""
 

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from speechbench.distributed import world_size
+
 _PACKAGES = (
     "speechbench", "torch", "transformers", "numpy", "sacrebleu", "unbabel-comet", "accelerate", "soundfile", "soxr",
     "datasets", "pyarrow",
@@ -30,6 +32,7 @@ def provenance() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": world_size(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -62,10 +62,17 @@ class TerminalProgress(Progress):
         """Shows other work."""
         self._show(f"{self._label} {what}".strip(), done, total)
 
+    def aside(self, what: str, done: int, total: int) -> None:
+        """Shows work between two steps, without a move of the bar of all runs."""
+        self._draw(f"{self._label} {what}".strip(), done, total)
+
     def _show(self, text: str, done: int, total: int) -> None:
-        self._bars.update(self._now, description=escape(text), completed=done, total=total, visible=True)
         self._bars.update(self._all, advance=done - self._done if done > self._done else done)
         self._done = done
+        self._draw(text, done, total)
+
+    def _draw(self, text: str, done: int, total: int) -> None:
+        self._bars.update(self._now, description=escape(text), completed=done, total=total, visible=True)
         if not self._console.is_terminal and time.monotonic() - self._told > _QUIET_SECONDS:
             self._told = time.monotonic()
             self._console.print(f"{text} {done}/{total}", markup=False, highlight=False)

@@ -18,10 +18,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from speechbench.ablation import Plan, _info, plan, run_all
+from speechbench import distributed
+from speechbench.ablation import Plan, plan, run_all
 from speechbench.errors import SpeechbenchError
 from speechbench.locks import held
 from speechbench.models.tiny import FOLDER
+from speechbench.one_run import info_of
 from speechbench.progress import Progress
 from speechbench.runs import find_runs, read_run, write_run
 
@@ -141,7 +143,9 @@ def test_what_is_finished_is_looked_at_first_and_needs_no_lock(tmp_path: Path) -
 
 def test_a_run_is_its_doers(tmp_path: Path) -> None:
     planned = own_grid(tmp_path, "mine")
-    write_run(planned.runs[0].folder, dataclasses.replace(_info(planned, planned.runs[0]), provenance={"threads": 64}))
+    write_run(
+        planned.runs[0].folder, dataclasses.replace(info_of(planned, planned.runs[0]), provenance={"threads": 64})
+    )
     (planned.runs[0].folder / ".run.json.1.tmp").touch()  # of one that was killed
     run_all(planned, Progress())
     assert read_run(planned.runs[0].folder).info.provenance["threads"] == torch.get_num_threads()
@@ -201,3 +205,13 @@ def test_training_data_that_was_edited_after_planning_is_refused(few_manifest: P
     few_manifest.write_text(few_manifest.read_text().replace("drei sieben", "drei acht"))
     with pytest.raises(SpeechbenchError, match=r"the training data of manifest.* was changed .*: run the same command"):
         run_all(planned, Progress())
+
+
+def test_processes_that_planned_different_runs_do_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = own_grid(tmp_path, "mine")
+    monkeypatch.setattr(distributed, "from_all", lambda ids: [ids, ids, ["another"]])
+    with pytest.raises(
+        SpeechbenchError, match="process 2 of 3 planned other runs than the main one: give all the same"
+    ):
+        run_all(planned, Progress())
+    assert not any(run.folder.exists() for run in planned.runs)

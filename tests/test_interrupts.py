@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
+from speechbench import distributed
 from speechbench.interrupts import TOLD, graceful_stop
 
 
@@ -69,3 +71,29 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert seen == [before, False]
+
+
+def test_of_several_processes_a_signal_that_a_launcher_hands_on_at_once_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [10.0]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "has_failed", lambda: False)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt), graceful_stop(told.append) as stop:
+        signal.raise_signal(signal.SIGINT)
+        now[0] += 1.0
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked
+        now[0] += 5.0
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the signal of a person who does not want to wait did not stop")
+    assert told == [TOLD]
+
+
+def test_a_signal_that_comes_because_another_process_failed_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "has_failed", lambda: True)
+    with graceful_stop(pytest.fail) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked

@@ -97,9 +97,21 @@ def edit_lines(manifest: Path, change: Callable[[list[dict[str, object]]], objec
     [
         ("return [1 / 0 for _ in completions]", "failed on example 'train.*ZeroDivisionError.*mend the reward"),
         ("return [float('nan') for _ in completions]", "returned nan.*example 'train.*return one finite number"),
-        ("return [float('inf') for _ in completions]", "returned inf.*example 'train.*return one finite number"),
-        ("return [1.0]", "returned 1 scores for .*example 'train.*return one finite number per hypothesis"),
-        ("return [None for _ in completions]", "gave no score to any.*example 'train.*choose another reward"),
+        pytest.param(
+            "return [float('inf') for _ in completions]",
+            "returned inf.*example 'train.*return one finite number",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "return [1.0]",
+            "returned 1 scores for .*example 'train.*return one finite number per hypothesis",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "return [None for _ in completions]",
+            "gave no score to any.*example 'train.*choose another reward",
+            marks=pytest.mark.slow,
+        ),
         ("return 1.0", "returned a float, not a list.*example 'train.*return one finite number per hypothesis"),
     ],
 )
@@ -294,10 +306,14 @@ def _unfinished_run(folder: Path) -> None:
     [
         (_without_anything, 1, r"holds no model: it has no config\.json; name a folder"),
         (_without_config, 1, r"holds no model: it has no config\.json; name a folder"),
-        (_of_another_architecture, 1, r"config\.json is of a llama model.*name another folder"),
+        (_of_another_architecture, 1, r"config\.json is of a llama model.*name another checkpoint"),
         (_without_weights, 1, r"lacks its weights.*; copy, download or train it again"),
         (_with_cut_weights, 1, r"model\.safetensors is cut off or broken.*; copy, download or train it again"),
-        (_without_a_tensor, 1, r"lacks weights .* projector\.linear\.weight; copy, download or train it again"),
+        (
+            _without_a_tensor,
+            1,
+            r"lacks weights .* (model\.)?projector\.linear\.weight; copy, download or train it again",
+        ),
         (_without_tokenizer, 1, r"lacks its tokenizer.*; copy, download or train it again"),
         (_unfinished_run, 2, "is unfinished: finish it by its command, or name a finished run"),
     ],
@@ -312,6 +328,7 @@ def test_a_checkpoint_that_is_no_whole_speech_model_is_named(
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_hub_name_without_a_hub_is_said_within_seconds(few_manifest: Path) -> None:
     """A closed port of this machine stands for the hub: no answer, whether or not there is a network."""
     result = subprocess.run(
@@ -407,6 +424,7 @@ def _newer_schema(folder: Path) -> str:
 EDITS = (_change_run, _change_result, _change_samples, _cut_samples, _remove_samples, _empty_result, _newer_schema)
 
 
+@pytest.mark.slow
 def test_an_edited_run_folder_is_found_by_the_board_and_by_the_ablation(few_manifest: Path) -> None:
     assert ablate(few_manifest).exit_code == 0
     shutil.copytree("runs", "kept")
