@@ -3,11 +3,14 @@
 # make study     the unhurried ablation: five seeds, into runs/study
 # make lint, make types, make clean
 #
-# Each makes the virtual environment first if need be. PYTHON picks the interpreter, VENV the place.
+# Each makes the virtual environment first if need be. PYTHON picks the interpreter, VENV the place; TRANSFORMERS=5 the
+# newest transformers, which leaves no room for unbabel-comet (with a VENV of its own: `make test TRANSFORMERS=5
+# VENV=.venv-5`).
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+TRANSFORMERS ?=
 
 BIN := $(VENV)/bin
 # The interpreter that counts is that of an environment already there.
@@ -17,8 +20,15 @@ ifeq ($(MINOR),)
 $(error $(INTERPRETER) does not run: name a Python of 3.10 or later, as in `make test PYTHON=python3.11`)
 endif
 
-# unbabel-comet, against which our COMET is tested, has a tested set for these only.
-ifneq ($(filter 3.11 3.12,$(MINOR)),)
+# unbabel-comet, against which our COMET is tested, has a tested set for these only, with transformers 4.
+ifneq ($(filter-out 4 5,$(TRANSFORMERS)),)
+$(error TRANSFORMERS=$(TRANSFORMERS): choose 4 or 5)
+endif
+COMET := $(if $(filter 5,$(TRANSFORMERS)),,$(filter 3.11 3.12,$(MINOR)))
+ifeq ($(TRANSFORMERS)$(COMET),4)
+$(error transformers 4 is tested with Python 3.11 and 3.12, not $(MINOR): leave TRANSFORMERS out, or name another PYTHON)
+endif
+ifneq ($(COMET),)
 CONSTRAINTS := constraints.txt
 EXTRAS := comet,tts,rewards,datasets
 else

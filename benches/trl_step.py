@@ -144,7 +144,8 @@ def trl(options: argparse.Namespace, folder: Path) -> float:
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
-    lengths = [line["completions/mean_length"] for line in trainer.state.log_history if "completions/mean_length" in line]
+    key = "completions/mean_length"
+    lengths = [line[key] for line in trainer.state.log_history if key in line]
     assert all(length == options.tokens for length in lengths), lengths
     return clock.median
 
@@ -170,7 +171,8 @@ def main() -> None:
         sender.close()
         seconds[name] = receiver.recv()
         process.join()
-    print(json.dumps({"setting": vars(options), "seconds": seconds, "ratio": seconds["trl"] / seconds["ours"]}, indent=1))
+    ratio = seconds["trl"] / seconds["ours"]
+    print(json.dumps({"setting": vars(options), "seconds": seconds, "ratio": ratio}, indent=1))
 
 
 if __name__ == "__main__":

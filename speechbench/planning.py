@@ -36,6 +36,7 @@ from speechbench.rewards.loading import identity, load_reward
 from speechbench.settings import configure
 from speechbench.specs import Spec
 from speechbench.trainers.base import TrainConfig, TrainResult
+from speechbench.trainers.validation import measured_by
 
 DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
 CONTROL_REWARDS = ("random", "confidence")
@@ -135,6 +136,8 @@ def plan(
         "evaluation": {key: value for key, value in dataclasses.asdict(sampling).items() if key != "top_p"},  # greedy
         "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in measured],
     }
+    if validations := _validations(loaded, configs, measured):
+        shared["validation"] = validations
     if sampled is not None:
         shared["sampled"] = dataclasses.asdict(sampled)
     if world_size() > 1:  # a step learns from the examples of all processes
@@ -166,6 +169,20 @@ def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
     changed = controlled(run.control, planned.examples)
     assert changed is not None  # such a run is not planned
     return changed
+
+
+def _validations(
+    benchmark: Benchmark, configs: Mapping[tuple[str, int], TrainConfig], metrics: Sequence[Reward]
+) -> list[Any]:
+    """By what and on what the trainings that ask for it choose their best model, as it is hashed."""
+    known = {str(metric.spec): metric for metric in metrics}
+    found = {}
+    for config in configs.values():
+        if config.eval_steps is not None:
+            metric, examples = measured_by(benchmark, config, known)
+            by = {"metric": identity(metric), "signature": dict(metric.signature()), "data": fingerprint(examples)}
+            found[hashed(by)] = by
+    return [found[key] for key in sorted(found)]
 
 
 def _load_rewards(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,3 +160,17 @@ def test_metrics_may_be_named_instead_of_the_benchmarks_own(tmp_path: Path) -> N
     own, named = planned(tmp_path), planned(tmp_path, metrics=["chrf", "ter"])
     assert [metric.display for metric in named.metrics] == ["chrF", "TER"]
     assert len(own.metrics) > 2 and own.folder != named.folder
+
+
+def test_the_validation_data_and_its_metric_are_part_of_what_a_run_is(tmp_path: Path) -> None:
+    def planned(**config: Any) -> str:
+        return plan(["bleu"], ["grpo"], steps=2, limit=2, config={"grpo": config}, out=tmp_path).runs[-1].id
+
+    plain = planned()
+    assert len({plain, planned(eval_steps=1), planned(eval_steps=1, metric_for_best_model="chrf")}) == 3
+
+
+def test_a_validation_metric_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    config = {"grpo": {"eval_steps": 1, "metric_for_best_model": "bleuu"}}
+    with pytest.raises(UsageError, match="did you mean 'bleu'"):
+        plan(["bleu"], ["grpo"], config=config, limit=2, out=tmp_path)

@@ -138,11 +138,14 @@ class SpeechModel(nn.Module, ABC):
         Args:
             gradient_checkpointing_kwargs: Of `torch.utils.checkpoint`; not reentrant unless it says so.
         """
-        self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        model, kwargs = self.language_model, gradient_checkpointing_kwargs or {"use_reentrant": False}
+        enable = getattr(model, "activation_checkpointing_enable", None)  # what transformers 5 calls it
+        (enable or model.gradient_checkpointing_enable)(kwargs)
 
     def gradient_checkpointing_disable(self) -> None:
         """Keeps all activations again."""
-        self.language_model.gradient_checkpointing_disable()
+        model = self.language_model
+        (getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable)()
 
     def provenance(self) -> Mapping[str, Any]:
         """What a run's folder should say of where the model comes from and how it is asked, as JSON can write it."""

@@ -168,10 +168,12 @@ class HearingModel(SpeechModel):
                 f"example {example.id!r}: its audio {example.audio.path} lasts {len(samples) / self.rate:.1f} s, but "
                 f"{self.name} takes {self.longest:g} s at most: leave the example out, or take another model"
             )
-        features = self.features(torch.from_numpy(samples)).to(self.device, self.network.dtype)
+        with torch.autocast("cpu", enabled=False):
+            features = self.features(torch.from_numpy(samples)).to(self.device, self.network.dtype)
         if not self.encoder_is_frozen:
             return self.encode(features)
-        with torch.no_grad():
+        # In the weights' own precision: what is kept must not depend on the training that heard it first.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             hidden = self.encode(features)
         self._encoded.keep(example.audio, hidden)
         return hidden

@@ -170,7 +170,7 @@ class MetricX(Reward):
     @cached_property
     def _tokenizer_folder(self) -> Path:
         folder = Path(self.tokenizer).expanduser()
-        return folder if folder.is_dir() else fetch(self.tokenizer, _OF_TOKENIZER, _has_tokenizer)
+        return folder if folder.is_dir() else fetch(self.tokenizer, _OF_TOKENIZER, has_tokenizer)
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -199,5 +199,6 @@ class MetricX(Reward):
         return errors
 
 
-def _has_tokenizer(folder: Path) -> bool:
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds mT5's tokenizer, in either of its forms."""
     return any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model"))

@@ -16,7 +16,7 @@ import torch
 
 from speechbench.errors import MissingError, SpeechbenchError
 from speechbench.rewards.comet_model import STEP, padded_batches
-from speechbench.rewards.metricx import WORST
+from speechbench.rewards.metricx import WORST, has_tokenizer
 
 SCORE = 250089  # vocabulary id whose logit is the score
 
@@ -113,17 +113,19 @@ def load(folder: Path, tokenizer_folder: Path, longest: int) -> Scorer:
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    none = f"{folder} holds no tokenizer ({{}}): name mT5's, as in metricx(tokenizer=google/mt5-xl)"
+    if not has_tokenizer(folder):  # of which transformers 5 would make an empty one
+        raise SpeechbenchError(none.format("neither tokenizer.json nor spiece.model"))
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ImportError, OSError, ValueError) as error:
-        if isinstance(error, ImportError) or "sentencepiece" in str(error):
+        # transformers 5 asks for tiktoken after sentencepiece, which would not help
+        if isinstance(error, ImportError) or any(name in str(error) for name in ("sentencepiece", "tiktoken")):
             raise MissingError(
                 f"the tokenizer in {folder} needs packages that are not installed: run `pip install sentencepiece "
                 "protobuf`"
             ) from error
-        raise SpeechbenchError(
-            f"{folder} holds no tokenizer ({_said(error)}): name mT5's, as in metricx(tokenizer=google/mt5-xl)"
-        ) from error
+        raise SpeechbenchError(none.format(_said(error))) from error
 
 
 def _said(error: Exception) -> str:

@@ -9,7 +9,6 @@ number of tokens of the whole window on all processes.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from abc import ABC, abstractmethod
@@ -19,27 +18,33 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
+from speechbench import distributed
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.decoding import telling
 from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
-from speechbench.rewards.base import Reward
+from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.measure import prepare
-from speechbench.run_schema import CHECKPOINTS, TRAIN, TRAINED
+from speechbench.run_schema import TRAINED
+from speechbench.trainers import sharding
+from speechbench.trainers.arguments import training_arguments
 from speechbench.trainers.checkpoints import (
     COMPLETE,
     keep_only,
     last_complete,
     mark_complete,
     step_of,
-    truncate_log,
     write_folder,
 )
 from speechbench.trainers.config import TrainConfig, TrainResult
+from speechbench.trainers.log import Log
+from speechbench.trainers.memory_errors import saying_what_to_lower
 from speechbench.trainers.scoring import Scorer
+from speechbench.trainers.steps import Steps
+from speechbench.trainers.validation import Validation
 from speechbench.trainers.watch import Watch
 
 __all__ = ["Rollout", "SpeechTrainer", "TrainConfig", "TrainResult"]
@@ -72,44 +77,28 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._logged: dict[str, list[float]] = {}
         self._window_ready = 0.0
         self._stop = Stop()
-        self.scorer = None if self.reward is None else Scorer(self.reward, int(os.environ.get("RANK", 0)))
+        self.scorer = None if self.reward is None else Scorer(self.reward, distributed.rank())
         self.watch = Watch(self.subject, config, self.reward)
+        self.lines = Log(config, self.scorer, self.watch)
         examples = benchmark.load("train", config.limit)
         if not examples:
             raise SpeechbenchError(f"benchmark {benchmark.name}: its training split is empty")
         super().__init__(
             model=model,
-            args=TrainingArguments(
-                output_dir=str(config.output_dir / CHECKPOINTS),
-                max_steps=config.max_steps,
-                learning_rate=config.learning_rate,
-                per_device_train_batch_size=min(config.per_device_train_batch_size, len(examples)),
-                gradient_accumulation_steps=config.gradient_accumulation_steps,
-                warmup_ratio=config.warmup_ratio,
-                lr_scheduler_type=config.lr_scheduler_type,
-                weight_decay=config.weight_decay,
-                max_grad_norm=config.max_grad_norm,
-                save_steps=config.save_steps,
-                seed=config.seed,
-                data_seed=config.seed,
-                logging_steps=1,
-                logging_nan_inf_filter=False,  # it would log a mean in place of a NaN
-                report_to=[],
-                disable_tqdm=True,
-                remove_unused_columns=False,
-                dataloader_drop_last=True,
-                dataloader_pin_memory=torch.cuda.is_available(),
-                use_cpu=not torch.cuda.is_available(),
-                label_names=[],
-            ),
+            args=training_arguments(config, len(examples)),
             train_dataset=examples,
             data_collator=telling(model.expect),
         )
+        sharding.check(self.accelerator, config)
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Steps(self))
+        self.add_callback(Steps(self))
         if self.reward is not None:
             prepare(self.reward, examples)
+        self.validation = None
+        if config.eval_steps is not None:
+            self.validation = Validation(model, benchmark, config, self.reward)
+            self.seconds["validation"] = 0.0
 
     @abstractmethod
     def roll_out(self, examples: list[Example]) -> R:
@@ -169,7 +158,11 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:  # the Trainer asks once too often in an epoch that it resumed within
             return [], None
-        rollouts = self.roll_out_window(batches)
+        # In eval mode, since layers that checkpoint their activations keep no KV cache in train mode, and in the
+        # precision of the loss, so that the ratio to the policy that wrote the samples is 1 where it should be.
+        self.speech_model.eval()
+        with self.accelerator.autocast(), sharding.whole(self.speech_model):
+            rollouts = self.roll_out_window(batches)
         tokens = torch.stack([r.completions.mask.sum() for r in rollouts]).sum()
         self._window_ready = time.perf_counter()
         return [{"rollout": r} for r in rollouts], self.accelerator.reduce(tokens.to(device), "sum")
@@ -196,58 +189,65 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             )
 
     def step_learned(self) -> None:
-        """Called when an optimizer step is done."""
+        """Called when an optimizer step is done, before it is logged and saved."""
         self.seconds["learning"] += time.perf_counter() - self._window_ready
+        step = self.state.global_step
+        if self.validation is not None and self.validation.is_due(step):
+            with self.timed("validation"):
+                self.note(**{self.validation.name: self.validation.measure(step)})
+            if self.scorer is not None:
+                self.scorer.pass_over()
 
     def is_to_stop(self) -> bool:
-        """Whether someone asked to stop, and this is a place to do so."""
+        """Whether someone asked one of the processes to stop, and this is a place to do so: the same on all."""
+        self._stop.asked = any(distributed.from_all(self._stop.asked))
         return self._stop.asked and self.can_stop
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Writes one line a step to train.jsonl, reports it, and tells what is wrong with it."""
+        """Logs a step with what was noted in it."""
         if "loss" not in logs:
             return  # the Trainer's own summary at the end
-        means = {name: sum(values) / len(values) for name, values in self._logged.items()}
+        self.lines.write(self.state.global_step, logs, self._logged, self.seconds)
         self._logged.clear()
-        seconds: dict[str, Any] = dict(self.seconds)
-        line: dict[str, Any] = {"step": self.state.global_step, **logs, **means, "seconds": seconds}
-        if self.scorer is not None:
-            seconds["rewards"] = dict(self.scorer.seconds)
-            if parts := self.scorer.means():
-                line["parts"] = parts
-            if self.scorer.usage:
-                line["usage"] = dict(self.scorer.usage)
-        warnings = self.watch.hear(line)
-        if warnings:
-            line["warnings"] = warnings
-        path = self.config.output_dir / TRAIN
-        with writing(path), path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-        self.config.progress.step({**logs, **means, "step": self.state.global_step, "steps": self.config.max_steps})
-        for warning in warnings:
-            self.config.progress.tell(warning)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.speech_model.save(Path(output_dir or self.args.output_dir))
+        sharding.unsharded(self.speech_model, state_dict).save(Path(output_dir or self.args.output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        self.speech_model.load_weights(Path(resume_from_checkpoint))
+        sharding.load_weights(self.speech_model, Path(resume_from_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir)
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
         with writing(checkpoint, checkpoint):
             super()._save_checkpoint(model, trial)
-            scoring = None if self.scorer is None else self.scorer.save(checkpoint)
-            mark_complete(checkpoint, {"seconds": self.seconds, "scoring": scoring})
-        keep_only(folder, checkpoint)
+            # Of each process, and all of its files are there.
+            scoring = distributed.from_all(None if self.scorer is None else self.scorer.save(checkpoint))
+            validation = None if self.validation is None else self.validation.save()
+            if distributed.is_main():
+                mark_complete(checkpoint, {"seconds": self.seconds, "scoring": scoring, "validation": validation})
+        if distributed.is_main():
+            keep_only(folder, checkpoint)
+        distributed.from_main()  # to stop here would stop the main process too, however far it is
+        if self.validation is not None:
+            self.validation.checkpoint_written()
 
-    def _go_on(self, checkpoint: Path) -> None:
-        """From what stands in a checkpoint beside what transformers reads."""
-        counted = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
-        self.seconds.update(counted["seconds"])
-        if self.scorer is not None:
-            self.scorer.go_on(checkpoint, counted["scoring"])
+    def _go_on(self, checkpoint: Path | None) -> int:
+        """From what stands in a checkpoint beside what transformers reads; the step it was written after."""
+        step, counted = 0, {}
+        if checkpoint is not None:
+            step, counted = step_of(checkpoint), json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+            self.seconds.update(counted["seconds"])
+            distributed.require_as_many(len(counted["scoring"]), checkpoint)
+            if self.scorer is not None:
+                self.scorer.go_on(checkpoint, counted["scoring"][distributed.rank()])
+        if self.validation is not None:
+            self.validation.go_on(counted.get("validation"))
+        if distributed.is_main():
+            keep_only(Path(self.args.output_dir), checkpoint)
+            self.config.output_dir.mkdir(parents=True, exist_ok=True)
+            self.lines.go_on(step)
+        return step
 
     def run(self) -> TrainResult:
         """Trains, going on from the last complete checkpoint where there is one.
@@ -255,46 +255,41 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         Raises:
             KeyboardInterrupt: If SIGINT or SIGTERM came: after the present step, whose checkpoint is then there,
                 or at the second of them at once.
-            SpeechbenchError: If the loss or a gradient is not finite, or a checkpoint cannot be written.
+            SpeechbenchError: If the loss or a gradient is not finite, memory is short, or a checkpoint cannot be
+                written.
         """
-        folder = Path(self.args.output_dir)
-        checkpoint = last_complete(folder)
-        step = 0 if checkpoint is None else step_of(checkpoint)
-        if checkpoint is not None:
-            self._go_on(checkpoint)
-        keep_only(folder, checkpoint)
-        self.config.output_dir.mkdir(parents=True, exist_ok=True)
-        self.watch.hear_again(truncate_log(self.config.output_dir / TRAIN, step))
-        if step < self.config.max_steps:
-            with graceful_stop(self.config.progress.tell) as self._stop:
-                self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            if self._stop.asked:
-                raise KeyboardInterrupt
-            if self.scorer is not None:
-                self.scorer.require_applied()
+        found = last_complete(Path(self.args.output_dir))
+        name = distributed.from_main(found and found.name)
+        checkpoint = None if name is None else Path(self.args.output_dir) / name
+        if self._go_on(checkpoint) < self.config.max_steps:
+            self._learn(checkpoint)
         else:
             self._load_from_checkpoint(str(checkpoint))
+        if self.validation is not None:
+            self.validation.restore(self.config.max_steps)
         trained = self.config.output_dir / TRAINED
-        write_folder(trained, self.speech_model.save)
-        usage = {} if self.scorer is None else dict(self.scorer.usage)
-        return TrainResult(trained, self.config.max_steps, dict(self.seconds), self.watch.warnings, usage)
+        state = sharding.whole_state(self.speech_model)
+        if distributed.is_main():
+            write_folder(trained, sharding.unsharded(self.speech_model, state).save)
+        used = total_usage(part.usage for part in (self.scorer, self.validation) if part is not None)
+        usage = total_usage(distributed.from_all(used))  # once the trained model is there
+        best = None if self.validation is None else self.validation.best
+        return TrainResult(trained, self.config.max_steps, dict(self.seconds), self.watch.warnings, usage, best)
 
-
-class _Steps(TrainerCallback):  # type: ignore[misc]
-    """Where our work meets the steps of transformers' loop."""
-
-    def __init__(self, trainer: SpeechTrainer[Any]) -> None:
-        self.trainer = trainer
-
-    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        gradients = [p.grad for p in self.trainer.speech_model.parameters() if p.grad is not None]
-        self.trainer.require_finite("gradient norm", torch.nn.utils.get_total_norm(gradients))
-
-    def on_step_end(self, _: Any, __: Any, control: TrainerControl, **___: Any) -> None:
-        self.trainer.step_learned()
-        if self.trainer.is_to_stop():
-            control.should_save = control.should_training_stop = True
-
-    def on_save(self, _: Any, __: Any, control: TrainerControl, **___: Any) -> None:
-        if self.trainer.is_to_stop():  # asked while the checkpoint was written
-            control.should_training_stop = True
+    def _learn(self, checkpoint: Path | None) -> None:
+        """The steps that are left."""
+        if self.config.gradient_checkpointing:
+            self.speech_model.gradient_checkpointing_enable()
+        with (
+            graceful_stop(self.config.progress.tell) as self._stop,
+            saying_what_to_lower(self.subject, self.config, lambda: self.state.global_step + 1),
+        ):
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            stopped = any(distributed.from_all(self._stop.asked))
+        self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)  # no autocast from here on
+        if self.config.gradient_checkpointing:
+            self.speech_model.gradient_checkpointing_disable()
+        if stopped:
+            raise KeyboardInterrupt
+        if self.scorer is not None:
+            self.scorer.require_applied()

@@ -34,10 +34,16 @@ def mark_complete(checkpoint: Path, content: Any) -> None:
     replace(checkpoint / COMPLETE, json.dumps(content))
 
 
-def keep_only(folder: Path, checkpoint: Path | None) -> None:
-    """Deletes all checkpoints in a folder but one; what a killed process left half-written goes with them."""
-    for other in folder.glob("checkpoint-*"):
-        if other != checkpoint:
+def keep_only(folder: Path, *kept: Path | None, kind: str = "checkpoint") -> None:
+    """Deletes all checkpoints in a folder but some; what a killed process left half-written goes with them.
+
+    Args:
+        folder: Where they are.
+        kept: Which stay; `None` is none.
+        kind: What their names begin with, before the step.
+    """
+    for other in folder.glob(f"{kind}-*"):
+        if other not in kept:
             (other / COMPLETE).unlink(missing_ok=True)  # first: nothing goes on from what is half deleted
             shutil.rmtree(other, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from speechbench.errors import UsageError
 from speechbench.progress import Progress
+from speechbench.run_schema import Best
 
 SCHEDULERS = (
     "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "inverse_sqrt", "linear", "polynomial",
@@ -39,6 +40,14 @@ class TrainConfig:
         save_steps: Steps between checkpoints.
         seed: Of the order of examples and of sampling; from 0 to 2^32 − 1.
         limit: Learn from the first so many training examples only; `None` for all.
+        eval_steps: Steps between measurements on the benchmark's validation split, the last step's besides; the
+            model that did best there is the trained model. `None`: no validation, the last model is.
+        metric_for_best_model: Spec of the metric that says which is best; `None` for the benchmark's first.
+        eval_limit: Measure on the first so many validation examples only; `None` for all.
+        bf16: Sample, score and learn under bfloat16's autocast; weights, optimizer and validation keep the precision
+            of the weights.
+        gradient_checkpointing: Compute the language model's activations again in the backward pass instead of
+            keeping them: less memory, about a third more time to learn.
         progress: Told of each step and of what a person should know; no part of a run's identity.
         trainer: What the ablation calls this trainer, earlier stages included ("sft+grpo"): for messages.
 
@@ -61,6 +70,11 @@ class TrainConfig:
     save_steps: int = 20
     seed: int = 0
     limit: int | None = None
+    eval_steps: int | None = None
+    metric_for_best_model: str | None = None
+    eval_limit: int | None = None
+    bf16: bool = False
+    gradient_checkpointing: bool = False
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
     trainer: str = field(default="", compare=False)
 
@@ -75,9 +89,24 @@ class TrainConfig:
         self.require(self.max_completion_length >= 1, "max_completion_length", "a completion has at least one token")
         self.require(0 <= self.seed < _SEEDS, "seed", f"give a whole number from 0 to {_SEEDS - 1}")
         self.require(self.limit is None or self.limit >= 1, "limit", "give 1 or more, or leave it out for all examples")
+        self._check_validation()
         nearest = difflib.get_close_matches(str(self.lr_scheduler_type), SCHEDULERS, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(SCHEDULERS)}"
         self.require(self.lr_scheduler_type in SCHEDULERS, "lr_scheduler_type", hint)
+
+    def _check_validation(self) -> None:
+        self.require(
+            self.eval_steps is None or self.eval_steps >= 1, "eval_steps", "give 1 or more, or leave it out for none"
+        )
+        self.require(
+            self.eval_limit is None or self.eval_limit >= 1, "eval_limit", "give 1 or more, or leave it out for all"
+        )
+        for name in ("metric_for_best_model", "eval_limit"):
+            self.require(
+                getattr(self, name) is None or self.eval_steps is not None,
+                name,
+                "it acts on validation alone, of which there is none: set eval_steps too, or leave it out",
+            )
 
     def require(self, holds: bool, name: str, fix: str) -> None:
         """Refuses the value of a field unless something holds of it; for `__post_init__`, here and in subclasses.
@@ -106,9 +135,11 @@ class TrainResult:
     Attributes:
         model_folder: The trained model, as `SpeechModel.save` wrote it: `config.output_dir / "checkpoints" / "final"`.
         steps: Optimizer steps taken, those before a resumption included.
-        seconds: Wall time by kind of work ("sampling", "scoring", "learning"), of all sessions together.
+        seconds: Wall time by kind of work ("sampling", "scoring", "learning"; "validation" where there was any), of
+            all sessions together.
         warnings: What a person should know of how it went, each one sentence with the remedy.
-        usage: What scoring used up that someone pays for, as `Reward.usage` says it.
+        usage: What scoring and validation used up that someone pays for, as `Reward.usage` says it.
+        best: Which step's model it is, and why; `None` where there was no validation: then it is the last step's.
     """
 
     model_folder: Path
@@ -116,3 +147,4 @@ class TrainResult:
     seconds: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict)
+    best: Best | None = None

@@ -166,6 +166,10 @@ class Scorer:
         self.seconds, self.usage = dict(counted["seconds"]), dict(counted["usage"])
         self._silent = counted["silent"]
 
+    def pass_over(self) -> None:
+        """Leaves out of `seconds` and `usage` what the reward did until now: it was asked for something else."""
+        self._parts, self._before = dict(self.reward.part_seconds()), dict(self.reward.usage())
+
     def means(self) -> dict[str, float]:
         """Of each part of a sum or product, the mean score since the last call, by its display."""
         means = {name: sum(values) / len(values) for name, values in self._means.items()}

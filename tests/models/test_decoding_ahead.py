@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import pytest
 import torch
 
+from speechbench.answering import answer
 from speechbench.benchmarks import decoding
 from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import Example
-from speechbench.answering import answer
 from speechbench.models.base import Sampling
 from speechbench.models.granite_speech import GraniteSpeech
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from speechbench.answering import answer
 from speechbench.benchmarks.base import Example
 from speechbench.benchmarks.loading import load_benchmark
-from speechbench.answering import answer
 from speechbench.models.base import Sampling
 from speechbench.models.tiny import FOLDER, Tiny
 from speechbench.rewards.loading import load_reward

@@ -52,9 +52,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2, "vocab_size": 250112}
     model = MT5ForConditionalGeneration(MT5Config(**sizes, feed_forward_proj="gated-gelu"))
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(250112, 8))  # of its own, as in the published checkpoints
     with torch.no_grad():
         model.shared.weight.normal_()
-        model.lm_head.weight[SCORE] = torch.linspace(-6.0, 9.0, 8)
+        seen = model.eval().get_encoder()(input_ids=torch.arange(3, 40)[None]).last_hidden_state
+        state = model.get_decoder()(input_ids=torch.tensor([[0]]), encoder_hidden_states=seen).last_hidden_state[0, 0]
+        model.lm_head.weight[SCORE] = 12.0 * state / (state @ state)  # half way up the scale, for such a text
     folder = tmp_path_factory.mktemp("metricx")
     model.save_pretrained(folder)
     return folder

@@ -170,6 +170,29 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(few: Bench
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
+def test_a_loss_that_becomes_no_number_leaves_the_last_good_checkpoint(few: Benchmark, tmp_path: Path) -> None:
+    class Diverges(Tiny):
+        """From the third learning pass on."""
+
+        passes = 0
+
+        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            logprobs, entropy = super().forward(*args, **kwargs)
+            self.passes += torch.is_grad_enabled()
+            return (logprobs * float("nan") if self.passes >= 3 else logprobs), entropy
+
+    settings: dict[str, Any] = {"per_device_train_batch_size": 2, "save_steps": 1, "warmup_ratio": 0.0}
+    constant = {**settings, "lr_scheduler_type": "constant"}  # so that it is no matter how many steps were planned
+    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan"):
+        sft.train(Diverges(), few, None, SftConfig(output_dir=tmp_path / "bad", max_steps=4, **constant))
+    kept = last_complete(tmp_path / "bad" / "checkpoints")
+    assert kept is not None and kept.name == "checkpoint-2" and len(log_of(tmp_path / "bad")) == 2
+    good, saved = Tiny(), Tiny()
+    sft.train(good, few, None, SftConfig(output_dir=tmp_path / "good", max_steps=2, **constant))
+    saved.load_weights(kept)
+    assert_equal(good, saved)
+
+
 @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
 def test_a_gradient_that_is_no_number_stops_before_the_weights_are_spoilt(
     few: Benchmark, tmp_path: Path, max_grad_norm: float

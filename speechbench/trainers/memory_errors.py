@@ -1,0 +1,64 @@
+"""Out of memory, said in one sentence: what to lower, and what it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from speechbench.errors import SpeechbenchError
+from speechbench.trainers.config import TrainConfig
+
+_LEAST = {"num_generations": 2, "per_device_train_batch_size": 1, "max_completion_length": 1}
+_SAID = (
+    "out of memory",  # CUDA's, MPS'
+    "can't allocate memory",  # the CPU's
+    "Cannot allocate memory",  # the operating system's
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What torch's plain `RuntimeError`s say of it."""
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory was short, or was raised because another one did."""
+    if error is None:
+        return False
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID):
+        return True
+    return is_out_of_memory(error.__cause__)
+
+
+@contextmanager
+def saying_what_to_lower(subject: str, config: TrainConfig, step: Callable[[], int]) -> Iterator[None]:
+    """Turns the lack of memory, in whichever part of a training, into one sentence with the remedy.
+
+    Args:
+        subject: What trains on what, as sentences begin.
+        config: Of the training; the fields that memory depends on are named with their values.
+        step: Gives the number of the step that is being taken.
+
+    Raises:
+        SpeechbenchError: Instead of the error of torch, numpy or a reward.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise SpeechbenchError(
+            f"{subject} ran out of memory in step {step()}: {_remedies(config)}, or free memory and run the "
+            "same command again, which goes on from the last checkpoint"
+        ) from error
+
+
+def _remedies(config: TrainConfig) -> str:
+    # Who draws no samples learns references whole, whatever length an answer may have.
+    names = _LEAST if hasattr(config, "num_generations") else ("per_device_train_batch_size",)
+    lower = [f"{n} (now {getattr(config, n)})" for n in names if getattr(config, n) > _LEAST[n]]
+    remedies = [f"lower {' or '.join([', '.join(lower[:-1]), lower[-1]] if lower[1:] else lower)}"] if lower else []
+    if not config.gradient_checkpointing:
+        remedies.append("set gradient_checkpointing: true (now false)")
+    return f"{', or '.join(remedies)} in --config" if remedies else "take a smaller model"
