@@ -31,8 +31,7 @@ BETA = 0.02
 def _model(options: argparse.Namespace, folder: Path) -> Any:
     import shaped
 
-    make = {"granite": shaped.granite, "qwen2-audio": getattr(shaped, "qwen2_audio", None)}[options.model]
-    assert make is not None
+    make = {"granite": shaped.granite, "qwen2-audio": shaped.qwen2_audio}[options.model]
     model = make(folder, PARTS[options.encoder])
     model._suppressed[model.end_token] = True  # so that every completion has full length
     return model
@@ -105,15 +104,19 @@ def _inputs(model: Any, examples: list[Any]) -> dict[str, Any]:
 
     from speechbench.benchmarks import decoding
 
-    features = torch.stack([model.features(torch.from_numpy(decoding.samples(e.audio, model.rate))) for e in examples])
+    samples = [decoding.samples(example.audio, model.rate) for example in examples]
+    heard = [model.features(torch.from_numpy(one)) for one in samples]
     with torch.no_grad():
-        count = len(model.project([model.encode(features[0])])[0])
+        count = len(model.project([model.encode(heard[0])])[0])
     ids = model.prompt_ids(examples[0].instruction)
     place = ids.index(model.audio_token)
     ids = torch.tensor([ids[:place] + [model.audio_token] * count + ids[place + 1 :]] * len(examples))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "input_features": features}
-    if hasattr(model, "feature_mask"):
-        inputs["feature_attention_mask"] = torch.stack([model.feature_mask(e) for e in examples])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "input_features": torch.stack(heard)}
+    if hasattr(model, "extractor"):  # Qwen2-Audio's encoder demands its whole window, and a mask of what is padding
+        whole = model.extractor(
+            samples, sampling_rate=model.rate, return_tensors="pt", return_attention_mask=True, padding="max_length"
+        )
+        inputs |= {"input_features": whole["input_features"], "feature_attention_mask": whole["attention_mask"]}
     return inputs
 
 
@@ -122,7 +125,6 @@ def _check(model: Any, examples: list[Any], plain: Plain) -> float:
     import torch
 
     from speechbench.models.base import Completions
-    from speechbench.trainers.grpo import GrpoTrainer  # noqa: F401
 
     sampled = plain.generate()
     plain.loss(sampled).backward()

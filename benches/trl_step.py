@@ -81,8 +81,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
 def _network() -> PreTrainedModel:
     torch.manual_seed(0)
-    words = shaped._tokenizer()
-    config = GraniteConfig(**shaped.TEXT, **shaped._ends(words))
+    words = shaped.granite_tokenizer()
+    config = GraniteConfig(**shaped.TEXT, **shaped.ends(words))
     return AutoModelForCausalLM.from_config(config)
 
 
@@ -97,7 +97,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
     from speechbench.rewards.loading import load_reward
     from speechbench.trainers.grpo import GrpoConfig, GrpoTrainer
 
-    words = shaped._tokenizer()
+    words = shaped.granite_tokenizer()
     model = TextModel(_network(), words)
     asked = Example("e", None, _prompt(words, options.prompt), ("drei",), None, "en", "de")
     print("prompt of", model.embed([asked]).mask.shape[1], "tokens")
@@ -124,7 +124,7 @@ def trl(options: argparse.Namespace, folder: Path) -> float:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    words = shaped._tokenizer()
+    words = shaped.granite_tokenizer()
     words.chat_template = None
     network = _network()
     network.save_pretrained(folder / "model")  # TRL loads the reference model from where the policy came

@@ -56,7 +56,11 @@ def info_of(planned: Plan, run: PlannedRun) -> RunInfo:
         start=None if run.start is None else run.start.id,
         control=run.control,
         has_control_reward=run.reward is not None and run.reward.family == "control",
-        provenance={**provenance(), "data": dict(planned.benchmark.provenance())},
+        provenance={
+            **provenance(),
+            "data": dict(planned.benchmark.provenance()),
+            "model": dict(planned.model.provenance()),
+        },
     )
 
 

@@ -22,6 +22,7 @@ from speechbench import distributed
 from speechbench.ablation import Plan, plan, run_all
 from speechbench.errors import SpeechbenchError
 from speechbench.locks import held
+from speechbench.models.loading import load_model
 from speechbench.models.tiny import FOLDER
 from speechbench.one_run import info_of
 from speechbench.progress import Progress
@@ -215,3 +216,10 @@ def test_processes_that_planned_different_runs_do_none(tmp_path: Path, monkeypat
     ):
         run_all(planned, Progress())
     assert not any(run.folder.exists() for run in planned.runs)
+
+
+def test_a_run_says_where_its_model_is_from_and_how_it_is_asked(tmp_path: Path) -> None:
+    planned = plan(["bleu"], ["grpo"], limit=2, out=tmp_path)
+    model = info_of(planned, planned.runs[0]).provenance["model"]
+    assert model == load_model("tiny").provenance() and len(model["prompt_sha256"]) == 64
+    assert json.loads(json.dumps(model)) == model  # as the run's folder holds it
