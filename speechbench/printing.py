@@ -18,8 +18,9 @@ def places(found: Mapping[str, str], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dict(found), indent=1))
         return
+    width = max(map(len, found), default=0)
     for name, place in found.items():
-        click.echo(f"{name:<16}{place}")
+        click.echo(f"{name:<{width}}  {place}")
 
 
 def plan(planned: Plan, as_json: bool) -> None:
