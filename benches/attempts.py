@@ -86,8 +86,8 @@ POINTS = (
     Point("evaluation", "speechbench.evaluation:measure"),
     Point("writing of results", "speechbench.trainers.base:SpeechTrainer.log", after=True),
     Point("writing of results", "speechbench.ablation:make_sure_of_run"),
-    Point("writing of results", "speechbench.ablation:write_samples"),
-    Point("writing of results", "speechbench.ablation:write_result"),
+    Point("writing of results", "speechbench.one_run:write_samples"),
+    Point("writing of results", "speechbench.one_run:write_result"),
     # The whole text stands in a temporary file.
     Point("writing of results", "os:replace", counts=_moves_to("run.json", "samples.jsonl", "result.json")),
 )
