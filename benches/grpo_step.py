@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import json
 import multiprocessing
 import statistics
@@ -168,9 +169,9 @@ def _side(name: str, options: argparse.Namespace, pipe: Any) -> None:
 
     torch.set_num_threads(options.threads)
     import shaped
-    import transformers.generation.utils  # noqa: F401
 
-    from speechbench.trainers import base  # noqa: F401
+    for library in ("transformers.generation.utils", "speechbench.trainers.grpo"):  # before memory is counted
+        importlib.import_module(library)
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

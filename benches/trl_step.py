@@ -58,7 +58,7 @@ class TextModel(SpeechModel):
         self.network.save_pretrained(folder)
 
     def load_weights(self, folder: Path) -> None:
-        raise NotImplementedError
+        self.network.load_state_dict(AutoModelForCausalLM.from_pretrained(folder).state_dict())
 
     def frozen_copy(self) -> TextModel:
         return copy.deepcopy(self).requires_grad_(False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.tables import NOTHING, bare_table, counted, told_of
+from speechbench.tables import NOTHING, bare_table, counted, facts_table, parameter_facts, told_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,11 +66,7 @@ def card(found: Card, as_json: bool) -> None:
 
 
 def _facts(found: Card) -> Iterator[tuple[str, str]]:
-    for number, parameter in enumerate(found.parameters):
-        is_set = f" (here {parameter.value})" if parameter.value is not None else ""
-        default = "" if parameter.default is None else f"={parameter.default}"
-        text = f": {parameter.text}" if parameter.text else ""
-        yield "" if number else "parameters", f"{parameter.name}{default}{is_set}{text}"
+    yield from parameter_facts(found.parameters)
     yield "task", found.task
     yield "languages", found.languages or "as the data says"
     yield (
@@ -245,14 +241,7 @@ def _say(text: str, console: Console, whole: bool = False) -> None:
 
 
 def _rows(rows: Iterator[tuple[str, str]], console: Console) -> None:
-    from rich.text import Text
-
-    table = bare_table(header=False)
-    table.add_column(no_wrap=True, min_width=12)
-    table.add_column(overflow="fold")
-    for name, text in rows:
-        table.add_row(name, Text(_plain(text)))
-    console.print(table)
+    console.print(facts_table(((name, _plain(text)) for name, text in rows), 12))
 
 
 def _cut(text: str, most: int) -> str:

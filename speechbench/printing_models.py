@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from speechbench.tables import facts_table, parameter_facts
+
 if TYPE_CHECKING:
     from speechbench.models.describing import Card
     from speechbench.models.memory import Memory
@@ -25,26 +27,15 @@ def card(found: Card, as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from speechbench.tables import bare_table
-
     console = Console()
     console.print(Text(found.spec, style="bold"))
     for paragraph in found.description:
         console.print(Text(paragraph))
-    table = bare_table(header=False)
-    table.add_column(no_wrap=True, min_width=_WIDTH)
-    table.add_column(overflow="fold")
-    for name, text in _facts(found):
-        table.add_row(name, Text(text))
-    console.print(table)
+    console.print(facts_table(_facts(found), _WIDTH))
 
 
 def _facts(found: Card) -> Iterator[tuple[str, str]]:
-    for number, parameter in enumerate(found.parameters):
-        default = "" if parameter.default is None else f"={parameter.default}"
-        is_set = f" (here {parameter.value})" if parameter.value is not None else ""
-        text = f": {parameter.text}" if parameter.text else ""
-        yield "" if number else "parameters", f"{parameter.name}{default}{is_set}{text}"
+    yield from parameter_facts(found.parameters)
     for part in found.parts:
         share = "frozen" if not part.learning else "learns" if part.learning == part.parameters else (
             f"{count(part.learning)} of it learn"

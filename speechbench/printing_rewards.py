@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.tables import bare_table, counted, figure, packed, told_of
+from speechbench.tables import bare_table, counted, facts_table, figure, packed, parameter_facts, told_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,20 +60,11 @@ def description(found: Description, as_json: bool) -> None:
         if paragraph:
             console.print(Text(paragraph))
             console.print()
-    table = bare_table(header=False)
-    table.add_column(no_wrap=True, min_width=14)
-    table.add_column(overflow="fold")
-    for name, text in _facts(found):
-        table.add_row(name, Text(text))
-    console.print(table)
+    console.print(facts_table(_facts(found), 14))
 
 
 def _facts(found: Description) -> Iterator[tuple[str, str]]:
-    for number, parameter in enumerate(found.parameters):
-        is_set = f" (here {parameter.value})" if parameter.value is not None else ""
-        default = "" if parameter.default is None else f"={parameter.default}"
-        text = f": {parameter.text}" if parameter.text else ""
-        yield "" if number else "parameters", f"{parameter.name}{default}{is_set}{text}"
+    yield from parameter_facts(found.parameters)
     if found.columns:
         yield "columns", ", ".join("all others" if column == "*" else column for column in found.columns)
     if found.family:

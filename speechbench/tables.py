@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from speechbench.parameters import Parameter
 
 T = TypeVar("T")
 
@@ -85,3 +87,29 @@ def bare_table(header: bool = True) -> Table:
 
     shape = box.SIMPLE_HEAD if header else None
     return Table(box=shape, show_header=header, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def facts_table(facts: Iterable[tuple[str, str]], width: int) -> Table:
+    """Names and what is to be said of each, in two columns.
+
+    Args:
+        facts: The texts are folded, and printed as they stand.
+        width: Of the names, at least.
+    """
+    from rich.text import Text
+
+    table = bare_table(header=False)
+    table.add_column(no_wrap=True, min_width=width)
+    table.add_column(overflow="fold")
+    for name, text in facts:
+        table.add_row(name, Text(text))
+    return table
+
+
+def parameter_facts(parameters: Iterable[Parameter]) -> Iterator[tuple[str, str]]:
+    """A line for each parameter of a plug: its default, what it is here, and its text."""
+    for number, parameter in enumerate(parameters):
+        is_set = f" (here {parameter.value})" if parameter.value is not None else ""
+        default = "" if parameter.default is None else f"={parameter.default}"
+        text = f": {parameter.text}" if parameter.text else ""
+        yield "" if number else "parameters", f"{parameter.name}{default}{is_set}{text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,35 +14,15 @@ from speechbench.models.options import FLASH, FLEX
 from speechbench.models.packing import completion_hidden, visible_to
 
 
-def hidden_states(
-    attention: str,
-    decoder: nn.Module,
-    embed: nn.Module,
-    prompt_embeddings: torch.Tensor,
-    prompt_mask: torch.Tensor,
-    tokens: torch.Tensor,
-    token_mask: torch.Tensor,
-) -> torch.Tensor:
-    """What `packing.completion_hidden` gives, by whichever way the implementation of attention allows.
+def forward_for(attention: str) -> Callable[..., torch.Tensor]:
+    """`packing.completion_hidden`, or what gives the same as it where the attention takes no block mask.
 
     Args:
         attention: As transformers names it: "sdpa", "eager", "flash_attention_2" or "flex_attention".
-        decoder: Of a transformers causal LM, without its head; takes `inputs_embeds`.
-        embed: The token embeddings.
-        prompt_embeddings: Padded on the left, shape [prompt, position, hidden].
-        prompt_mask: Bool, shape [prompt, position].
-        tokens: Shape [prompt, completion, token].
-        token_mask: Bool, same shape; padding is on the right.
-
-    Returns:
-        Shape [prompt, completion, token, hidden]; what stands at padding is of no meaning.
     """
     if attention == FLASH:
-        if tokens.shape[1] > 1:
-            _say_repeated()
-        return repeated_hidden(decoder, embed, prompt_embeddings, prompt_mask, tokens, token_mask)
-    mask = flex_mask if attention == FLEX else None
-    return completion_hidden(decoder, embed, prompt_embeddings, prompt_mask, tokens, token_mask, mask)
+        return repeated_hidden
+    return functools.partial(completion_hidden, make_mask=flex_mask) if attention == FLEX else completion_hidden
 
 
 @functools.cache  # once
@@ -60,11 +41,10 @@ def repeated_hidden(
     tokens: torch.Tensor,
     token_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Hidden states from which each token is predicted, with the prompt repeated before each completion.
-
-    Args and returns as `hidden_states`.
-    """
+    """As `packing.completion_hidden`, with the prompt repeated before each completion, which is said once."""
     _, group, length = tokens.shape
+    if group > 1:
+        _say_repeated()
     rows = tokens.flatten(0, 1)[:, :-1]  # the last token predicts nothing that is asked for
     prompts = prompt_embeddings.repeat_interleave(group, dim=0)
     mask = torch.cat(

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from speechbench.benchmarks.base import Example
-from speechbench.models.attention import hidden_states
+from speechbench.models.attention import forward_for
 from speechbench.models.expectation import log_softmax, token_logprobs
 from speechbench.models.sampling import decode
 
@@ -252,10 +252,10 @@ class SpeechModel(nn.Module, ABC):
         return self._score(self.embed(examples), completions, temperature)
 
     def _hidden(self, prompts: Prompts, completions: Completions) -> torch.Tensor:
-        embed = self.language_model.get_input_embeddings()
-        return hidden_states(
-            getattr(self.language_model.config, "_attn_implementation", "sdpa"), self.decoder, embed,
-            prompts.embeddings, prompts.mask, completions.tokens, completions.mask,
+        forward = forward_for(getattr(self.language_model.config, "_attn_implementation", "sdpa"))
+        return forward(
+            self.decoder, self.language_model.get_input_embeddings(), prompts.embeddings, prompts.mask,
+            completions.tokens, completions.mask,
         )  # fmt: skip
 
     def _score(

@@ -31,6 +31,8 @@ class HearingModel(SpeechModel):
 
     rate: ClassVar[int] = 16_000
     """Of the samples that `features` takes, in Hz."""
+    ears: ClassVar[tuple[str, str]] = ("audio_tower", "multi_modal_projector")
+    """What transformers calls encoder and projector."""
     longest: float | None = None
     """Seconds of audio that the encoder takes; `None` for no limit but memory's."""
 
@@ -39,9 +41,10 @@ class HearingModel(SpeechModel):
     _encoded: EncoderCache
 
     @property
-    @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules called "encoder", "projector" and "language_model"."""
+        encoder, projector = (getattr(self.core, name) for name in self.ears)
+        return {"encoder": encoder, "projector": projector, "language_model": self.language_part}
 
     @abstractmethod
     def features(self, samples: torch.Tensor) -> torch.Tensor:

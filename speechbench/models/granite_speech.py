@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class GraniteSpeech(PretrainedSpeechModel):
 
     architecture = "GraniteSpeechForConditionalGeneration"
     model_types = ("granite_speech",)
+    ears = ("encoder", "projector")
     default_system_prompt = SYSTEM_PROMPT
 
     def __init__(
@@ -46,15 +47,6 @@ class GraniteSpeech(PretrainedSpeechModel):
             raise SpeechbenchError(
                 f"{self.folder}: tokenizer and config disagree on the id of {AUDIO_PLACEHOLDER}; {MEND}"
             )
-
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Conformer, Q-Former and Granite."""
-        return {
-            "encoder": self.core.encoder,
-            "projector": self.core.projector,
-            "language_model": self.language_part,
-        }
 
     def features(self, samples: torch.Tensor) -> torch.Tensor:
         """Stacked log-mel features, shape [frame, 160]."""

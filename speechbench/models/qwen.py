@@ -6,28 +6,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jinja2 import TemplateError
-from transformers import WhisperFeatureExtractor
 
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER
 from speechbench.errors import SpeechbenchError
 from speechbench.models.checkpoint import MEND, read_json
-from speechbench.models.pretrained import PretrainedSpeechModel
-from speechbench.models.whisper_features import load_whisper_features
+from speechbench.models.whisper_model import WhisperModel
 
 _END = "<|im_end|>"
 _LEGACY_TEMPLATE = "chat_template.json"  # of the processor; no tokenizer reads it
 
 
-class QwenSpeechModel(PretrainedSpeechModel):
+class QwenSpeechModel(WhisperModel):
     """A model of Qwen's, asked by its processor's chat template and with its checkpoint's Whisper features.
 
     Args:
         checkpoint: Hub name or folder.
         revision: Of the hub's repository.
         **options: As `PretrainedSpeechModel` takes them.
-
-    Attributes:
-        extractor: The checkpoint's own.
 
     Raises:
         SpeechbenchError: If the folder has no feature extractor, or no chat template that takes audio.
@@ -36,23 +31,14 @@ class QwenSpeechModel(PretrainedSpeechModel):
     default_chat_template: ClassVar[str | None] = None
     """Of the model's processor, for checkpoints that come without a file of one."""
 
-    extractor: WhisperFeatureExtractor
-
     def __init__(self, checkpoint: str, revision: str | None = None, **options: Any) -> None:
         super().__init__(checkpoint, revision, **options)
-        hearing = self.network.config.audio_config
-        self.extractor = load_whisper_features(self.folder, hearing.num_mel_bins, self._window)
         self.longest = self.extractor.n_samples / self.rate
         if self.prompt_ids(AUDIO_PLACEHOLDER).count(self.audio_token) != 1:
             raise SpeechbenchError(
                 f"{self.folder}: its chat template does not put the audio into the prompt as the token that its "
                 f"config names, {self.audio_token}; {MEND}"
             )
-
-    @property
-    def _window(self) -> int | None:
-        """Frames that the audio encoder demands; `None` if it takes any number."""
-        return None
 
     @property
     def end_token(self) -> int:
@@ -75,11 +61,6 @@ class QwenSpeechModel(PretrainedSpeechModel):
             return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         except (TypeError, TemplateError) as error:  # one for text alone joins strings
             raise SpeechbenchError(f"{self.folder}: its chat template takes no audio: {error}; {MEND}") from error
-
-    def save(self, folder: Path) -> None:
-        """Writes config, weights, tokenizer and feature extractor as transformers does, and how it is prompted."""
-        super().save(folder)
-        self.extractor.save_pretrained(folder)
 
     def _chat_template(self, folder: Path) -> str | None:
         """The processor's, found as transformers finds it: what a tokenizer's config holds is for text alone."""

@@ -48,6 +48,11 @@ class Qwen25OmniThinker(QwenSpeechModel):
         super().__init__(checkpoint, revision, **options)
 
     @property
+    def window(self) -> int | None:
+        """It takes any number of frames."""
+        return None
+
+    @property
     def core(self) -> Any:
         """What holds the audio tower: in transformers 4 the network, whose `model` is the language model there."""
         return self.network if hasattr(self.network, "audio_tower") else self.network.model

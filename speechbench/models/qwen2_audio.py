@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,15 +47,6 @@ class Qwen2Audio(QwenSpeechModel):
     ) -> None:
         super().__init__(checkpoint, revision, **options)
 
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Whisper's encoder, a linear layer and Qwen2."""
-        return {
-            "encoder": self.core.audio_tower,
-            "projector": self.core.multi_modal_projector,
-            "language_model": self.language_part,
-        }
-
     def features(self, samples: torch.Tensor) -> torch.Tensor:
         """Log-mel features and those of the 20 ms behind, shape [mel, frame + 2]."""
         return unpadded(self.extractor, samples, _BEHIND)
@@ -64,7 +55,7 @@ class Qwen2Audio(QwenSpeechModel):
         """The encoder's output, 40 ms a frame."""
         encoder = self.core.audio_tower
         positions = (features.shape[1] - _BEHIND + 1) // 2
-        window = nn.functional.pad(features, (0, self._window - features.shape[1]))
+        window = nn.functional.pad(features, (0, self.extractor.nb_max_frames - features.shape[1]))
         cut = encoder.layers[0].register_forward_pre_hook(lambda _, given: (given[0][:, :positions], *given[1:]))
         try:
             hidden: torch.Tensor = encoder(window[None]).last_hidden_state
@@ -76,10 +67,6 @@ class Qwen2Audio(QwenSpeechModel):
         """An audio token of each frame."""
         projected: torch.Tensor = self.core.multi_modal_projector(torch.cat(list(encoded)))
         return list(torch.split(projected, [len(hidden) for hidden in encoded]))
-
-    @property
-    def _window(self) -> int:
-        return 2 * int(self.network.config.audio_config.max_source_positions)
 
     def _freeze_all_but(self, learning: Sequence[str]) -> None:
         """The encoder's positions are sines, which transformers holds fixed."""

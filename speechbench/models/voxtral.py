@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER
 from speechbench.errors import SpeechbenchError
 from speechbench.models.checkpoint import MEND
-from speechbench.models.pretrained import PretrainedSpeechModel
-from speechbench.models.whisper_features import load_whisper_features
+from speechbench.models.whisper_model import WhisperModel
 
 _AUDIO = "[AUDIO]"
 
 
-class Voxtral(PretrainedSpeechModel):
+class Voxtral(WhisperModel):
     """A VoxtralForConditionalGeneration with the features of its checkpoint's Whisper feature extractor.
 
     Args:
@@ -43,19 +40,8 @@ class Voxtral(PretrainedSpeechModel):
         **options: Any,
     ) -> None:
         super().__init__(checkpoint, revision, **options)
-        hearing = self.network.config.audio_config
-        self.extractor = load_whisper_features(self.folder, hearing.num_mel_bins, 2 * hearing.max_source_positions)
         if self.tokenizer.convert_tokens_to_ids(_AUDIO) != self.audio_token:
             raise SpeechbenchError(f"{self.folder}: tokenizer and config disagree on the id of {_AUDIO}; {MEND}")
-
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Whisper's encoder, two linear layers and Ministral."""
-        return {
-            "encoder": self.core.audio_tower,
-            "projector": self.core.multi_modal_projector,
-            "language_model": self.language_part,
-        }
 
     def features(self, samples: torch.Tensor) -> torch.Tensor:
         """Log-mel features of whole windows of 30 s, the last filled up with silence; shape [window, mel, frame].
@@ -88,8 +74,3 @@ class Voxtral(PretrainedSpeechModel):
     def render(self, instruction: str) -> str:
         """The whole prompt as text; the audio is a piece of the message of its own, without white space around it."""
         return super().render(re.sub(rf"\s*{re.escape(AUDIO_PLACEHOLDER)}\s*", f"[BEGIN_AUDIO]{_AUDIO}", instruction))
-
-    def save(self, folder: Path) -> None:
-        """Writes config, weights, tokenizer and feature extractor as transformers does, and how it is prompted."""
-        super().save(folder)
-        self.extractor.save_pretrained(folder)

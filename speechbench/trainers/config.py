@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -90,9 +90,7 @@ class TrainConfig:
         self.require(0 <= self.seed < _SEEDS, "seed", f"give a whole number from 0 to {_SEEDS - 1}")
         self.require(self.limit is None or self.limit >= 1, "limit", "give 1 or more, or leave it out for all examples")
         self._check_validation()
-        nearest = difflib.get_close_matches(str(self.lr_scheduler_type), SCHEDULERS, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(SCHEDULERS)}"
-        self.require(self.lr_scheduler_type in SCHEDULERS, "lr_scheduler_type", hint)
+        self.require_one_of("lr_scheduler_type", SCHEDULERS)
 
     def _check_validation(self) -> None:
         self.require(
@@ -116,6 +114,16 @@ class TrainConfig:
         """
         if not holds:
             raise UsageError(f"{name}={getattr(self, name)!r}: {fix}")
+
+    def require_one_of(self, name: str, known: Iterable[str]) -> None:
+        """Refuses a field that is none of the words that are known, with the nearest of them.
+
+        Raises:
+            UsageError: With the field's name, its value and the fix.
+        """
+        nearest = difflib.get_close_matches(str(getattr(self, name)), known := list(known), n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+        self.require(getattr(self, name) in known, name, hint)
 
     def require_positive(self, name: str, example: str) -> None:
         """Refuses a field that is not a finite number above 0."""

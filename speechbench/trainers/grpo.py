@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.models.base import Completions, Prompts, Sampling, SpeechModel
+from speechbench.models.base import Completions, Prompts, SpeechModel
 from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainResult
 from speechbench.trainers.grpo_config import GrpoConfig
 from speechbench.trainers.losses import LOSS_TYPES, RATIOS, Window, advantages, batch_std, group_std, k1, k3
-from speechbench.trainers.rolling import note_groups, token_mean
+from speechbench.trainers.rolling import draw, note_groups, token_mean
 
 __all__ = ["Group", "GrpoConfig", "GrpoTrainer", "policy_loss", "train"]
 
@@ -146,9 +146,7 @@ class GrpoTrainer(SpeechTrainer[Group]):
 
     def complete(self, prompts: Prompts, examples: list[Example]) -> tuple[Completions, torch.Tensor]:
         """Writes the group of each prompt; returns it with which members are off-policy."""
-        c = self.config
-        sampling = Sampling(c.temperature, c.max_completion_length, c.seed, self.state.global_step)
-        completions = self.speech_model.sample(prompts, self.samples_per_prompt, sampling)
+        completions = draw(self, prompts, self.samples_per_prompt, self.config.temperature)
         return completions, torch.zeros_like(completions.finished)
 
     def in_baseline(self, off_policy_PG: torch.Tensor) -> torch.Tensor:

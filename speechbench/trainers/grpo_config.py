@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from speechbench.trainers.config import TrainConfig
@@ -94,16 +93,6 @@ class GrpoConfig(TrainConfig):
         )
         if high is not None:
             self.require_positive("epsilon_high", "as 0.28")
-
-    def require_one_of(self, name: str, known: Iterable[str]) -> None:
-        """Refuses a field that is none of the words that are known, with the nearest of them.
-
-        Raises:
-            UsageError: With the field's name, its value and the fix.
-        """
-        nearest = difflib.get_close_matches(str(getattr(self, name)), known := list(known), n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
-        self.require(getattr(self, name) in known, name, hint)
 
     @property
     def bounds(self) -> Bounds:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from speechbench.benchmarks.base import Benchmark, Example
-from speechbench.models.base import Completions, Sampling, SpeechModel
+from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
-from speechbench.trainers.rolling import note_groups, spread, token_mean
+from speechbench.trainers.rolling import draw, note_groups, spread, token_mean
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class RejectionSftTrainer(SpeechTrainer[Kept]):
         """Samples, scores, and keeps the best of each group."""
         c = self.config
         with self.timed("sampling"):
-            sampling = Sampling(c.temperature, c.max_completion_length, c.seed, self.state.global_step)
-            completions = self.speech_model.sample(self.speech_model.embed(examples), c.num_generations, sampling)
+            completions = draw(self, self.speech_model.embed(examples), c.num_generations, c.temperature)
             texts = self.speech_model.texts_of(completions)
         logprobs_PG = None
         if "logprobs" in self.reward.needs:

@@ -7,13 +7,20 @@ from typing import Any
 
 import torch
 
-from speechbench.models.base import Completions
+from speechbench.models.base import Completions, Prompts, Sampling
 from speechbench.trainers.base import SpeechTrainer
 
 
 def token_mean(values_PGT: torch.Tensor, mask_PGT: torch.Tensor) -> torch.Tensor:
     """Mean over each completion's tokens of what is 0 at padding; float64 [prompt, member]."""
     return values_PGT.double().sum(-1) / mask_PGT.sum(-1).clamp(min=1)
+
+
+def draw(trainer: SpeechTrainer[Any], prompts: Prompts, count: int, temperature: float) -> Completions:
+    """Samples of the model as it is now, `count` for each prompt."""
+    c = trainer.config
+    sampling = Sampling(temperature, c.max_completion_length, c.seed, trainer.state.global_step)
+    return trainer.speech_model.sample(prompts, count, sampling)
 
 
 def spread(rewards_PG: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,10 @@ from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.granite_speech_plus import GraniteSpeechPlus
 from speechbench.models.loading import load_model
 from speechbench.models.tiny import Tiny
+from tests.models.own_network import (
+    assert_greedy_sampling_equals_generate,
+    assert_logprobs_equal_the_own_forward,
+)
 
 GREEDY = Sampling(temperature=0.0, max_tokens=12)
 
@@ -45,37 +49,19 @@ def model(request: pytest.FixtureRequest, random_folder: Path) -> GraniteSpeech:
 
 
 def test_greedy_sampling_equals_generate(model: GraniteSpeech, examples: list[Example]) -> None:
-    ours = model.sample(model.embed(examples), 1, GREEDY)
-    forbidden = [i for i in range(len(model.suppressed)) if model.suppressed[i]]
-    for row, example in enumerate(examples):
-        inputs = inputs_of(model, example)
-        expected = model.network.generate(
-            **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=forbidden, eos_token_id=model.end_token,
-            pad_token_id=model.end_token,
-        )[0, inputs["input_ids"].shape[1] :]  # fmt: skip
-        assert ours.tokens[row, 0][ours.mask[row, 0]].tolist() == expected.tolist()
+    assert_greedy_sampling_equals_generate(model, examples, [inputs_of(model, example) for example in examples])
 
 
 def test_logprobs_equal_the_models_own_forward(model: GraniteSpeech, examples: list[Example]) -> None:
     # transformers 5.23 took the head out of Granite, which divides by a constant, and left the division behind.
     own_head_forgets_the_scaling = not hasattr(model.network, "language_model")
-    completions = model.completions_of([["Anna sold it.", "drei rote Äpfel", "?"]] * 3)
-    with torch.no_grad():
-        ours = model.logprobs(model.embed(examples), completions, temperature=0.7)
-        for p, example in enumerate(examples):
-            for c in range(3):
-                inputs = inputs_of(model, example)
-                tokens = completions.tokens[p, c][completions.mask[p, c]][None]
-                ids = torch.cat([inputs["input_ids"], tokens], dim=1)
-                out = model.network(
-                    input_ids=ids, input_features=inputs["input_features"], attention_mask=torch.ones_like(ids)
-                )
-                logits = out.logits[0, -tokens.shape[1] - 1 : -1] / 0.7
-                if own_head_forgets_the_scaling:
-                    logits = logits / model.language_model.config.logits_scaling
-                expected = logits.masked_fill(model.suppressed, -torch.inf).log_softmax(-1).gather(-1, tokens.T)
-                torch.testing.assert_close(ours[p, c, : tokens.shape[1]], expected[:, 0], atol=2e-5, rtol=1e-5)
-    assert (ours[~completions.mask] == 0).all()
+    assert_logprobs_equal_the_own_forward(
+        model,
+        examples,
+        [inputs_of(model, example) for example in examples],
+        ["Anna sold it.", "drei rote Äpfel", "?"],
+        scaling=model.language_model.config.logits_scaling if own_head_forgets_the_scaling else 1.0,
+    )
 
 
 def test_probabilities_sum_to_one_over_what_may_be_written(model: GraniteSpeech, examples: list[Example]) -> None:

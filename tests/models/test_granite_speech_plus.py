@@ -10,14 +10,12 @@ import torch
 import transformers
 
 from speechbench.benchmarks.base import Example
-from speechbench.benchmarks.manifest import Manifest
 from speechbench.errors import MissingError
 from speechbench.models.checkpoint import CONFIG
 from speechbench.models.features import log_mel
 from speechbench.models.granite_speech_plus import GraniteSpeechPlus
 from speechbench.models.loading import load_model
-from speechbench.rewards.loading import load_reward
-from speechbench.trainers import grpo
+from tests.models.own_network import moved_by_grpo
 
 
 def test_its_projector_hears_an_inner_layer_too(plus_folder: Path, examples: list[Example]) -> None:
@@ -36,14 +34,8 @@ def test_a_folder_of_it_is_known_by_its_config_and_grpo_trains_it(
 ) -> None:
     model = load_model(str(plus_folder))
     assert isinstance(model, GraniteSpeechPlus)
-    before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    config = grpo.GrpoConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, num_generations=4,
-                             max_completion_length=8, learning_rate=1e-3)  # fmt: skip
-    benchmark = Manifest(str(few_manifest))
-    grpo.train(model, benchmark, load_reward("random", benchmark), config)
-    moved = {name for name, value in model.network.state_dict().items() if not torch.equal(before[name], value)}
+    moved = moved_by_grpo(model, few_manifest, tmp_path)
     assert any("projector" in name for name in moved) and not any(".encoder.layers" in name for name in moved)
-    assert isinstance(load_model(str(tmp_path / "checkpoints" / "final")), GraniteSpeechPlus)
 
 
 def test_a_transformers_that_does_not_know_it_is_named(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import regex
 import transformers
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
@@ -43,6 +43,7 @@ def by_hand(text: str, path: Path) -> list[int]:
 @given(text=st.text(max_size=40) | st.text("aeinrst dS.ß\n", max_size=40))
 def test_text_is_encoded_by_the_ranks_and_comes_back(tekken: Path, text: str) -> None:
     tokenizer = load_tekken(tekken)
+    assume(not any(token in text for token in tokenizer.all_special_tokens))
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert ids == by_hand(text, tekken)
     assert tokenizer.decode(ids, skip_special_tokens=True) == text

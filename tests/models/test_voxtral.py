@@ -17,15 +17,18 @@ from transformers import VoxtralConfig, VoxtralForConditionalGeneration, Voxtral
 
 from speechbench.benchmarks.audio import Audio
 from speechbench.benchmarks.base import Example
-from speechbench.benchmarks.manifest import Manifest
 from speechbench.errors import SpeechbenchError
-from speechbench.models.base import Completions, Sampling
-from speechbench.models.loading import load_model
 from speechbench.models.voxtral import Voxtral
-from speechbench.rewards.loading import load_reward
-from speechbench.trainers import grpo
+from tests.models.learning import assert_shared_prefix_equals_repeated_prompt
+from tests.models.own_network import (
+    assert_a_batch_equals_one_by_one,
+    assert_a_frozen_copy_stays,
+    assert_greedy_sampling_equals_generate,
+    assert_logprobs_equal_the_own_forward,
+    assert_saved_is_loaded_again,
+    moved_by_grpo,
+)
 
-GREEDY = Sampling(temperature=0.0, max_tokens=12)
 WINDOW = 2  # seconds; the hub's checkpoints have 30
 TEXTS = ["Anna ist hier.", "eins, zwei", "Who did it?"]
 
@@ -88,34 +91,17 @@ def inputs_of(model: Voxtral, number: int, example: Example) -> dict[str, torch.
     return {"input_ids": ids, "input_features": features, "attention_mask": torch.ones_like(ids)}
 
 
+def all_inputs(model: Voxtral, heard: list[Example]) -> list[dict[str, torch.Tensor]]:
+    return [inputs_of(model, row, example) for row, example in enumerate(heard)]
+
+
 def test_greedy_sampling_equals_generate(model: Voxtral, heard: list[Example]) -> None:
-    ours = model.sample(model.embed(heard), 1, GREEDY)
-    forbidden = model.suppressed.nonzero()[:, 0].tolist()
-    for row, example in enumerate(heard):
-        inputs = inputs_of(model, row, example)
-        expected = model.network.generate(
-            **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=forbidden, eos_token_id=model.end_token,
-            pad_token_id=model.end_token,
-        )[0, inputs["input_ids"].shape[1] :]  # fmt: skip
-        assert ours.tokens[row, 0][ours.mask[row, 0]].tolist() == expected.tolist()
+    ours = assert_greedy_sampling_equals_generate(model, heard, all_inputs(model, heard))
     assert len({tuple(row) for row in ours.tokens[:, 0].tolist()}) == 3  # the model hears a difference
 
 
 def test_logprobs_equal_the_models_own_forward(model: Voxtral, heard: list[Example]) -> None:
-    completions = model.completions_of([TEXTS] * 3)
-    with torch.no_grad():
-        ours = model.logprobs(model.embed(heard), completions, temperature=0.7)
-        for p, example in enumerate(heard):
-            inputs = inputs_of(model, p, example)
-            for c in range(3):
-                tokens = completions.tokens[p, c][completions.mask[p, c]][None]
-                ids = torch.cat([inputs["input_ids"], tokens], dim=1)
-                out = model.network(
-                    input_ids=ids, input_features=inputs["input_features"], attention_mask=torch.ones_like(ids)
-                )
-                logits = out.logits[0, -tokens.shape[1] - 1 : -1] / 0.7
-                expected = logits.masked_fill(model.suppressed, -torch.inf).log_softmax(-1).gather(-1, tokens.T)
-                torch.testing.assert_close(ours[p, c, : tokens.shape[1]], expected[:, 0], atol=2e-5, rtol=1e-5)
+    assert_logprobs_equal_the_own_forward(model, heard, all_inputs(model, heard), TEXTS)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -123,74 +109,28 @@ def test_shared_prefix_equals_repeated_prompt(model: Voxtral, heard: list[Exampl
     if checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
-    completions = model.completions_of([[*TEXTS, ""]] * 3)
-    weights = torch.randn(3, 4, 1, generator=torch.Generator().manual_seed(0))
-
-    def gradients(loss: torch.Tensor) -> tuple[float, torch.Tensor]:
-        model.zero_grad()
-        loss.backward()
-        learning = [p for p in model.parameters() if p.requires_grad and p.grad is not None]
-        return loss.item(), torch.cat([p.grad.flatten() for p in learning if p.grad is not None])
-
-    shared, shared_gradient = gradients((model(heard, completions)[0] * weights).sum())
-    repeated = torch.tensor(0.0)
-    for p in range(3):
-        for c in range(4):
-            one = Completions(*(x[p : p + 1, c : c + 1] for x in (completions.tokens, completions.mask)),
-                              completions.finished[p : p + 1, c : c + 1])  # fmt: skip
-            repeated = repeated + (model(heard[p : p + 1], one)[0] * weights[p, c]).sum()
-    expected, expected_gradient = gradients(repeated)
-    assert abs(shared - expected) / abs(expected) < 1e-4
-    assert (shared_gradient - expected_gradient).norm() / expected_gradient.norm() < 1e-4
+    assert_shared_prefix_equals_repeated_prompt(model, heard, [[*TEXTS, ""]] * 3)
     for part in model.parts.values():
         assert any(p.grad is not None and p.grad.any() for p in part.parameters())
 
 
 def test_a_batch_equals_one_by_one(model: Voxtral, heard: list[Example]) -> None:
-    together = model.embed([*heard, dataclasses.replace(heard[0], id="text", audio=None, instruction="Who?")])
-    for row, example in enumerate(heard):
-        alone = model.embed([example])
-        torch.testing.assert_close(together.embeddings[row][together.mask[row]], alone.embeddings[0])
-    table = model.language_model.get_input_embeddings()
-    asked = torch.tensor(model.tokenizer.encode("<s>[INST]Who?[/INST]", add_special_tokens=False))
-    assert torch.equal(together.embeddings[3][together.mask[3]], table(asked))
+    text_alone = dataclasses.replace(heard[0], id="text", audio=None, instruction="Who?")
+    assert_a_batch_equals_one_by_one(model, heard, text_alone, "<s>[INST]Who?[/INST]")
 
 
 def test_save_and_load_round_trip(model: Voxtral, heard: list[Example], tmp_path: Path) -> None:
-    model.save(tmp_path)
-    again = load_model(str(tmp_path))
-    assert isinstance(again, Voxtral)
-    ours, theirs = model.state_dict(), again.state_dict()
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert torch.equal(model.embed(heard).embeddings, again.embed(heard).embeddings)
-    text = "Listen <|audio|> ein Äpfel?"
-    assert model.prompt_ids(text) == again.prompt_ids(text) and model.render(text) == again.render(text)
+    assert_saved_is_loaded_again(model, heard, tmp_path)
 
 
 def test_a_frozen_copy_shares_what_is_frozen_and_stays(folder: Path, heard: list[Example]) -> None:
-    model = Voxtral(str(folder))
-    copy, completions = model.frozen_copy(), model.completions_of([["Anna"]] * 3)
-    before = copy(heard, completions)[0]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05)
-    assert torch.equal(copy(heard, completions)[0], before) and not torch.equal(model(heard, completions)[0], before)
-    assert next(copy.parts["encoder"].parameters()) is next(model.parts["encoder"].parameters())
-    assert not any(p.requires_grad for p in copy.parameters())
+    assert_a_frozen_copy_stays(Voxtral(str(folder)), heard)
 
 
 def test_grpo_trains_it(folder: Path, few_manifest: Path, tmp_path: Path) -> None:
-    model = Voxtral(str(folder))
-    before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    config = grpo.GrpoConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, num_generations=4,
-                             max_completion_length=8, learning_rate=1e-3)  # fmt: skip
-    benchmark = Manifest(str(few_manifest))
-    grpo.train(model, benchmark, load_reward("random", benchmark), config)
-    moved = {name for name, value in model.network.state_dict().items() if not torch.equal(before[name], value)}
+    moved = moved_by_grpo(Voxtral(str(folder)), few_manifest, tmp_path)
     assert any("projector" in n for n in moved) and any("lm_head" in n for n in moved)
     assert not any("audio_tower" in n for n in moved)
-    assert isinstance(load_model(str(tmp_path / "checkpoints" / "final")), Voxtral)
 
 
 def _of_other_bands(path: Path) -> None:

@@ -11,15 +11,19 @@ import pytest
 import torch
 
 from speechbench.benchmarks.base import Example
-from speechbench.benchmarks.manifest import Manifest
-from speechbench.models.base import Completions, Sampling
 from speechbench.models.describing import show
 from speechbench.models.loading import load_model
 from speechbench.models.qwen import QwenSpeechModel
-from speechbench.rewards.loading import load_reward
-from speechbench.trainers import grpo
+from tests.models.learning import assert_shared_prefix_equals_repeated_prompt, loss_and_gradients
+from tests.models.own_network import (
+    assert_a_batch_equals_one_by_one,
+    assert_a_frozen_copy_stays,
+    assert_greedy_sampling_equals_generate,
+    assert_logprobs_equal_the_own_forward,
+    assert_saved_is_loaded_again,
+    moved_by_grpo,
+)
 
-GREEDY = Sampling(temperature=0.0, max_tokens=12)
 ALL = "encoder+projector+language_model"
 TEXTS = ["Anna ist hier.", "eins, zwei", "Who did it?"]
 Inputs = Callable[..., dict[str, torch.Tensor]]
@@ -34,33 +38,16 @@ def model(small: Any) -> QwenSpeechModel:
 def test_greedy_sampling_equals_generate(
     small: Any, model: QwenSpeechModel, heard: list[Example], inputs_of: Inputs
 ) -> None:
-    ours = model.sample(model.embed(heard), 1, GREEDY)
-    forbidden = model.suppressed.nonzero()[:, 0].tolist()
-    for row, example in enumerate(heard):
-        inputs = inputs_of(small, model, example)
-        expected = model.network.generate(
-            **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=forbidden, eos_token_id=model.end_token,
-            pad_token_id=model.end_token,
-        )[0, inputs["input_ids"].shape[1] :]  # fmt: skip
-        assert ours.tokens[row, 0][ours.mask[row, 0]].tolist() == expected.tolist()
+    inputs = [inputs_of(small, model, example) for example in heard]
+    ours = assert_greedy_sampling_equals_generate(model, heard, inputs)
     assert len({tuple(row) for row in ours.tokens[:, 0].tolist()}) == 3  # the model hears a difference
 
 
 def test_logprobs_equal_the_models_own_forward(
     small: Any, model: QwenSpeechModel, heard: list[Example], inputs_of: Inputs
 ) -> None:
-    completions = model.completions_of([TEXTS] * 3)
-    with torch.no_grad():
-        ours = model.logprobs(model.embed(heard), completions, temperature=0.7)
-        for p, example in enumerate(heard):
-            inputs = inputs_of(small, model, example)
-            for c in range(3):
-                tokens = completions.tokens[p, c][completions.mask[p, c]][None]
-                ids = torch.cat([inputs["input_ids"], tokens], dim=1)
-                out = model.network(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
-                logits = out.logits[0, -tokens.shape[1] - 1 : -1] / 0.7
-                expected = logits.masked_fill(model.suppressed, -torch.inf).log_softmax(-1).gather(-1, tokens.T)
-                torch.testing.assert_close(ours[p, c, : tokens.shape[1]], expected[:, 0], atol=5e-5, rtol=2e-5)
+    inputs = [inputs_of(small, model, example) for example in heard]
+    assert_logprobs_equal_the_own_forward(model, heard, inputs, TEXTS, atol=5e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -72,40 +59,21 @@ def test_shared_prefix_equals_repeated_prompt(
     if checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
-    completions = model.completions_of([[*TEXTS, ""]] * 3)
-    weights = torch.randn(3, 4, 1, generator=torch.Generator().manual_seed(0))
-
-    def gradients(loss: torch.Tensor) -> tuple[float, torch.Tensor]:
-        model.zero_grad()
-        loss.backward()
-        learning = [p for p in model.parameters() if p.requires_grad]
-        assert all(p.grad is not None for p in learning)  # what learns is reached: data-parallel training waits for it
-        return loss.item(), torch.cat([p.grad.flatten() for p in learning if p.grad is not None])
-
-    shared, shared_gradient = gradients((model(heard, completions)[0] * weights).sum())
-    repeated = torch.tensor(0.0)
-    for p in range(3):
-        for c in range(4):
-            one = Completions(*(x[p : p + 1, c : c + 1] for x in (completions.tokens, completions.mask)),
-                              completions.finished[p : p + 1, c : c + 1])  # fmt: skip
-            repeated = repeated + (model(heard[p : p + 1], one)[0] * weights[p, c]).sum()
-    expected, expected_gradient = gradients(repeated)
-    assert abs(shared - expected) / abs(expected) < 1e-4
-    assert (shared_gradient - expected_gradient).norm() / expected_gradient.norm() < 1e-4
-    for part in model.parts.values():
-        assert any(p.grad is not None and p.grad.any() for p in part.parameters())
+    texts = [[*TEXTS, ""]] * 3
+    assert_shared_prefix_equals_repeated_prompt(model, heard, texts)
+    for is_packed in (False, True):
+        loss_and_gradients(model, heard, texts, is_packed=is_packed)
+        # What learns is reached: data-parallel training waits for it.
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+        for part in model.parts.values():
+            assert any(p.grad is not None and p.grad.any() for p in part.parameters())
 
 
 def test_a_batch_equals_one_by_one_and_text_alone_is_asked_too(model: QwenSpeechModel, heard: list[Example]) -> None:
-    together = model.embed([*heard, dataclasses.replace(heard[0], id="text", audio=None, instruction="Who?")])
-    for row, example in enumerate(heard):
-        alone = model.embed([example])
-        torch.testing.assert_close(together.embeddings[row][together.mask[row]], alone.embeddings[0])
-    table = model.language_model.get_input_embeddings()
+    text_alone = dataclasses.replace(heard[0], id="text", audio=None, instruction="Who?")
     system = model.default_system_prompt
     asked = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
-    ids = torch.tensor(model.tokenizer.encode(asked, add_special_tokens=False))
-    assert torch.equal(together.embeddings[3][together.mask[3]], table(ids))
+    assert_a_batch_equals_one_by_one(model, heard, text_alone, asked)
 
 
 def test_an_answer_ends_with_its_turn_and_holds_no_other_special_token(model: QwenSpeechModel) -> None:
@@ -122,30 +90,16 @@ def test_save_and_load_round_trip(model: QwenSpeechModel, heard: list[Example], 
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01)
-    model.save(tmp_path)
-    again = load_model(f"{tmp_path}(train={ALL})")
-    assert type(again) is type(model)
-    ours, theirs = model.state_dict(), again.state_dict()
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert torch.equal(model.embed(heard).embeddings, again.embed(heard).embeddings)
-    text = "Listen <|audio|> ein Äpfel?"
-    assert model.prompt_ids(text) == again.prompt_ids(text) and model.render(text) == again.render(text)
+    again = assert_saved_is_loaded_again(model, heard, tmp_path, f"(train={ALL})")
     assert model.longest == again.longest
 
 
 def test_a_frozen_copy_shares_what_is_frozen_and_stays(small: Any, heard: list[Example]) -> None:
     model = small.adapter(str(small.folder))
-    copy, completions = model.frozen_copy(), model.completions_of([["Anna"]] * 3)
-    before = copy(heard, completions)[0]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05)
-    assert torch.equal(copy(heard, completions)[0], before) and not torch.equal(model(heard, completions)[0], before)
+    copy = assert_a_frozen_copy_stays(model, heard)
     frozen = [p for p in model.parameters() if not p.requires_grad]
     assert {id(p) for p in frozen} == {id(p) for p in model.parameters()} & {id(p) for p in copy.parameters()}
     assert next(model.parts["encoder"].parameters()) in set(frozen)
-    assert not any(p.requires_grad for p in copy.parameters())
 
 
 def test_a_frozen_encoder_hears_once_while_the_projector_learns(
@@ -162,15 +116,9 @@ def test_a_frozen_encoder_hears_once_while_the_projector_learns(
 
 def test_grpo_trains_it(small: Any, few_manifest: Path, tmp_path: Path) -> None:
     model = small.adapter(str(small.folder))
-    before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    config = grpo.GrpoConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, num_generations=4,
-                             max_completion_length=8, learning_rate=1e-3)  # fmt: skip
-    benchmark = Manifest(str(few_manifest))
-    grpo.train(model, benchmark, load_reward("random", benchmark), config)
-    moved = {name for name, value in model.network.state_dict().items() if not torch.equal(before[name], value)}
+    moved = moved_by_grpo(model, few_manifest, tmp_path)
     learnt = {name for name, p in model.network.named_parameters() if p.requires_grad}
     assert moved == learnt and any("proj" in name for name in moved) and any("lm_head" in name for name in moved)
-    assert type(load_model(str(tmp_path / "checkpoints" / "final"))) is type(model)
 
 
 def test_lora_learns_on_it_and_is_saved_alone(small: Any, heard: list[Example], tmp_path: Path) -> None:
