@@ -1,5 +1,5 @@
 # make ablate    train on the embedded default under BLEU and COMET and rank the rewards (ARGS="--seeds 0,1" adds flags)
-# make test      run the whole suite                                                    (ARGS="tests/rewards" narrows it)
+# make test      run the whole suite, two tests at a time   (ARGS="tests/rewards" narrows it, JOBS=4 takes more cores)
 # make study     the unhurried ablation: five seeds, into runs/study
 # make lint, make types, make clean
 #
@@ -10,6 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 2
 TRANSFORMERS ?=
 
 BIN := $(VENV)/bin
@@ -45,7 +46,7 @@ study: $(VENV)/.installed
 	$(BIN)/speechbench ablate --rewards bleu,comet --seeds 0,1,2,3,4 --out runs/study $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(ARGS)

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from speechbench import distributed, planning
-from speechbench.answering import PAPER
 from speechbench.errors import SpeechbenchError
 from speechbench.grid import PlannedRun
 from speechbench.leaderboard import Board, leaderboard
 from speechbench.locks import held, holder
 from speechbench.one_run import do_run, info_of, model_folder, name_of, train_run
-from speechbench.planning import DEFAULT_TRAINERS, Plan
+from speechbench.planning import Plan
 from speechbench.progress import Progress
 from speechbench.runs import check_sealed, make_sure_of_run, read_run
 
@@ -47,10 +46,10 @@ class Training:
 
 def ablate(
     rewards: Sequence[str] = (),
-    trainers: Sequence[str] = DEFAULT_TRAINERS,
-    benchmark: str = "covost2-mini",
-    model: str = "tiny",
-    seeds: Sequence[int] = (0,),
+    trainers: Sequence[str] | None = None,
+    benchmark: str | None = None,
+    model: str | None = None,
+    seeds: Sequence[int] | None = None,
     controls: bool = False,
     steps: int | None = None,
     limit: int | None = None,
@@ -59,22 +58,35 @@ def ablate(
     progress: Progress | None = None,
     strict: bool = False,
     metrics: Sequence[str] = (),
-    sampled_passes: int = 0,
-    sampled_temperature: float = PAPER.temperature,
-    sampled_top_p: float = PAPER.top_p,
+    sampled_passes: int | None = None,
+    sampled_temperature: float | None = None,
+    sampled_top_p: float | None = None,
+    recipe: str | None = None,
+    sweep: Sequence[str] = (),
+    sweep_trials: int | None = None,
+    sweep_metric: str | None = None,
+    sweep_seed: int | None = None,
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
-    What the arguments mean and which errors they raise: `speechbench.planning.plan`.
+    What the arguments mean and which errors they raise: `speechbench.planning.plan`; of a sweep, which comes first,
+    `speechbench.sweep.plan_sweep`.
 
     Returns:
         The leaderboard of this grid's runs.
     """
+    from speechbench.sweep import is_asked, plan_sweep, run_sweep  # it does its trials here
+
     progress = progress or Progress()
+    is_swept = is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
     planned = plan(
         rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict, metrics,
-        sampled_passes, sampled_temperature, sampled_top_p,
+        sampled_passes, sampled_temperature, sampled_top_p, recipe,
     )  # fmt: skip
+    if is_swept:
+        planned = run_sweep(
+            plan_sweep(planned, sweep, sweep_trials, sweep_metric, sweep_seed, progress), progress
+        ).planned
     run_all(planned, progress)
     return board_of(planned)
 
@@ -82,9 +94,9 @@ def ablate(
 def train(
     trainer: str,
     reward: str | None = None,
-    benchmark: str = "covost2-mini",
-    model: str = "tiny",
-    seed: int = 0,
+    benchmark: str | None = None,
+    model: str | None = None,
+    seed: int | None = None,
     steps: int | None = None,
     limit: int | None = None,
     config: Mapping[str, Mapping[str, Any]] | None = None,
@@ -92,24 +104,25 @@ def train(
     progress: Progress | None = None,
     strict: bool = False,
     metrics: Sequence[str] = (),
-    sampled_passes: int = 0,
-    sampled_temperature: float = PAPER.temperature,
-    sampled_top_p: float = PAPER.top_p,
+    sampled_passes: int | None = None,
+    sampled_temperature: float | None = None,
+    sampled_top_p: float | None = None,
+    recipe: str | None = None,
 ) -> Training:
     """Does one training and its evaluation, and the base model's, if they are not there yet.
 
     Args:
         trainer: As one of `plan`'s.
-        reward: Spec; `None` for a trainer that takes none.
-        seed: Of training.
+        reward: Spec; `None` for a trainer that takes none, or the recipe's.
+        seed: Of training; by default 0.
 
     The others are `speechbench.planning.plan`'s, and so are the errors.
     """
     progress = progress or Progress()
-    rewards = [] if reward is None else [reward]
     planned = plan(
-        rewards, [trainer], benchmark, model, [seed], False, steps, limit, config, out, progress, strict, metrics,
-        sampled_passes, sampled_temperature, sampled_top_p,
+        [] if reward is None else [reward], [trainer], benchmark, model, None if seed is None else [seed], False,
+        steps, limit, config, out, progress, strict, metrics, sampled_passes, sampled_temperature, sampled_top_p,
+        recipe,
     )  # fmt: skip
     run_all(planned, progress)
     return Training(board_of(planned), model_folder(planned.runs[-1]))

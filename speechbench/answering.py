@@ -12,6 +12,7 @@ import torch
 from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
 from speechbench.models.base import Sampling, SpeechModel
+from speechbench.out_of_memory import ShortOfMemoryError, is_out_of_memory
 from speechbench.progress import Progress
 
 BATCH = 50
@@ -86,30 +87,73 @@ def answer(
 
     The passes are written together, as the members of a group whose prompt runs once, at most `BATCH` of them: pass k
     is member k % BATCH of step k // BATCH. So a pass is the same however many there are, and no more than `BATCH`
-    answers are held at once.
+    answers are held at once: of half as many examples, and so on, where memory is short, which is told.
 
     Returns:
         One for each pass.
     """
     found = [Answers() for _ in range(passes)]
-    steps = [range(first, min(first + BATCH, passes)) for first in range(0, passes, BATCH)]
     size = max(1, BATCH // passes)  # examples at once
     was_training = model.training
     model.eval()
     with torch.no_grad():
         model.expect(examples[:size])
-        for start in range(0, len(examples), size):
-            batch = examples[start : start + size]
-            model.expect(examples[start + size : start + 2 * size])
-            prompts = model.embed(batch)
-            for step, members in enumerate(steps, sampling.step):
-                completions = model.sample(prompts, len(members), dataclasses.replace(sampling, step=step))
-                texts, lengths_PG = model.texts_of(completions), completions.mask.sum(-1)
-                for member, number in enumerate(members):
-                    found[number].texts.extend(group[member] for group in texts)
-                    found[number].tokens.extend(lengths_PG[:, member].tolist())
-                    found[number].truncated.extend((~completions.finished[:, member]).tolist())
+        while (done := len(found[0].texts)) < len(examples):
+            model.expect(examples[done + size : done + 2 * size])
+            batch = examples[done : done + size]
+            fit = _write(model, batch, sampling, passes)
+            if fit is None:
+                size = _fewer(model, len(batch), passes, progress)
+                continue
+            for its, new in zip(found, fit, strict=True):
+                its.texts.extend(new.texts)
+                its.tokens.extend(new.tokens)
+                its.truncated.extend(new.truncated)
             if progress is not None:
                 progress.advance("evaluating", passes * len(found[0].texts), passes * len(examples))
     model.train(was_training)
     return found
+
+
+def _write(model: SpeechModel, examples: Sequence[Example], sampling: Sampling, passes: int) -> list[Answers] | None:
+    """The answers to a few examples, by pass; `None` where memory does not hold so many at once."""
+    found = []
+    try:
+        prompts = model.embed(examples)
+        for step, first in enumerate(range(0, passes, BATCH), sampling.step):
+            members = min(BATCH, passes - first)
+            completions = model.sample(prompts, members, dataclasses.replace(sampling, step=step))
+            texts, lengths_PG = model.texts_of(completions), completions.mask.sum(-1)
+            found += [
+                Answers(
+                    [group[member] for group in texts],
+                    lengths_PG[:, member].tolist(),
+                    (~completions.finished[:, member]).tolist(),
+                )
+                for member in range(members)
+            ]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None  # and with the error what it holds: there is no room for more beside it
+    return found
+
+
+def _fewer(model: SpeechModel, examples: int, passes: int, progress: Progress | None) -> int:
+    """How many examples to answer at once where so many were too many.
+
+    Raises:
+        ShortOfMemoryError: If it was one.
+    """
+    if examples == 1:
+        fewer = f", ask for fewer answers to each example (now {passes})" if passes > 1 else ""
+        raise ShortOfMemoryError(
+            f"model {model.name} ran out of memory as it answered a single example: give it dtype=bfloat16, if it has "
+            f"another{fewer}, or free memory, and run the same command again"
+        )
+    if progress is not None:
+        progress.tell(
+            f"memory is too short for answers to {examples} examples at once: model {model.name} goes on with "
+            f"{examples // 2}"
+        )
+    return examples // 2

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import distributed, printing, printing_benchmarks, printing_models, printing_rewards
-from speechbench.cli_parts import Group, options, specs, step_options, work
-from speechbench.errors import UsageError
+from speechbench import cli_ablate, printing, printing_benchmarks, printing_models, printing_rewards
+from speechbench.cli_parts import Group, numbers, options, specs, step_options, work
 from speechbench.registry import MODELS, TRAINERS, Registry
 
 
@@ -24,64 +23,8 @@ def main() -> None:
     """
 
 
-def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[int]:
-    try:
-        return [int(part) for part in value.split(",")] if value else []
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of whole numbers like 0,1,2") from None
-
-
-@main.command()
-@click.option("--rewards", callback=specs, help="Rewards to compare, as in bleu,comet or ./file.py:name.")
-@click.option("--trainers", callback=specs, default="sft,grpo,mixed-grpo", show_default=True)
-@click.option("--seeds", callback=_numbers, default="0", show_default=True, help="As in 0,1,2.")
-@click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
-@click.option("--dry-run", is_flag=True, help="Print which runs would be done.")
-@options("benchmark", "metrics", "model", "steps", "limit", "sampled", "strict", "config", "out", "json", "quiet")
-def ablate(dry_run: bool, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any) -> None:
-    """Train once per reward, trainer and seed, measure everything, rank."""
-    with work(quiet or as_json, resumes=True) as (console, progress):
-        from speechbench import ablation
-
-        grid.update(config=_read_config(config), out=out, progress=progress)
-        planned = ablation.plan(**grid)
-        if not dry_run:
-            ablation.run_all(planned, progress)
-    if not distributed.is_main():
-        return
-    if dry_run:
-        printing.plan(planned, as_json)
-        return
-    printing.boards([ablation.board_of(planned)], as_json)
-    if not as_json:
-        console.print(
-            f"Runs: {planned.folder}\nShow this again: speechbench leaderboard {planned.folder}", soft_wrap=True
-        )
-
-
-@main.command()
-@click.option("--trainer", required=True, help="sft, grpo, mixed-grpo, or your own.")
-@click.option("--reward", callback=specs, help="What it is trained on; none for sft.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@options("benchmark", "metrics", "model", "steps", "limit", "sampled", "strict", "config", "out", "json", "quiet")
-def train(
-    trainer: str, reward: list[str], seed: int, as_json: bool, quiet: bool, config: Path | None, out: Path, **grid: Any
-) -> None:
-    """Do one training and its evaluation, beside the base model's."""
-    if len(reward) > 1:
-        raise UsageError(
-            f"train does one run: give one reward, not {len(reward)}; `speechbench ablate` compares several"
-        )
-    with work(quiet or as_json, resumes=True) as (console, progress):
-        from speechbench import ablation
-
-        grid.update(config=_read_config(config), out=out, progress=progress)
-        trained = ablation.train(trainer, reward[0] if reward else None, seed=seed, **grid)
-    if not distributed.is_main():
-        return
-    printing.boards([trained.board], as_json)
-    if not as_json:
-        console.print(f"Trained model: {trained.model_folder}", soft_wrap=True)
+main.add_command(cli_ablate.ablate)
+main.add_command(cli_ablate.train)
 
 
 @main.command("eval")
@@ -89,7 +32,7 @@ def train(
 @click.option("--temperature", type=float, help="0 is greedy, the default; 0.9 with --passes, 1 with --best-of.")
 @click.option("--top-p", type=float, help="Of sampling; 0.9 with --passes, otherwise 1.")
 @click.option("--passes", type=click.IntRange(1), default=1, show_default=True, help="Answer so many times, sampling.")
-@click.option("--best-of", callback=_numbers, help="As in 1,2,4,8: the best of so many samples, by each metric.")
+@click.option("--best-of", callback=numbers, help="As in 1,2,4,8: the best of so many samples, by each metric.")
 @click.option("--pass-at", callback=specs, help="As in binary=100, with --best-of: pass@k for the same numbers.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--samples", type=click.Path(path_type=Path), help="Write every answer with its scores to this JSONL.")
@@ -161,6 +104,7 @@ _rewards = _group("rewards", "What a hypothesis is worth.")
 _models = _listing("models", MODELS, "What is trained.")
 _listing("trainers", TRAINERS, "How it learns.")
 _benchmarks = _group("benchmarks", "What is asked.")
+main.add_command(cli_ablate.recipes)
 
 
 @_models.command("show")
@@ -259,17 +203,3 @@ def check(benchmark: str, problems: str | None, strict: bool, as_json: bool, qui
     printing_benchmarks.checked(found, console, as_json)
     if strict or not found.total.found:
         found.refuse_problems()
-
-
-def _read_config(path: Path | None) -> dict[str, dict[str, Any]]:
-    if path is None:
-        return {}
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: write one section per trainer, as in `grpo: {{learning_rate: 1.0e-5}}`")
-    return content

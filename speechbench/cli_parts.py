@@ -71,7 +71,15 @@ def specs(_: click.Context, __: click.Parameter, value: str | None) -> list[str]
     return split_outside_brackets(value or "")
 
 
-def _several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[int]:
+    """Callback of an option that takes several whole numbers."""
+    try:
+        return [int(part) for part in value.split(",")] if value else []
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of whole numbers like 0,1,2") from None
+
+
+def several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one."""
 
     def decorate(function: F) -> F:
@@ -91,17 +99,6 @@ def options(*names: str) -> Callable[[F], F]:
         "steps": click.option("--steps", type=click.IntRange(1), help="Optimizer steps of every trainer."),
         "limit": click.option("--limit", type=click.IntRange(1), help="Use only the first so many examples."),
         "strict": click.option("--strict", is_flag=True, help="End with an error if data is missing or broken."),
-        "sampled": _several(
-            click.option(
-                "--sampled-passes",
-                type=click.IntRange(0),
-                default=0,
-                show_default=True,
-                help="Also measure sampled answers, in so many passes.",
-            ),
-            click.option("--sampled-temperature", type=float, default=0.9, show_default=True),
-            click.option("--sampled-top-p", type=float, default=0.9, show_default=True),
-        ),
         "config": click.option(
             "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
         ),
@@ -110,7 +107,7 @@ def options(*names: str) -> Callable[[F], F]:
         "quiet": click.option("--quiet", is_flag=True, help="No progress."),
     }
 
-    return _several(*(known[name] for name in names))
+    return several(*(known[name] for name in names))
 
 
 def step_options(function: F) -> F:
@@ -121,7 +118,7 @@ def step_options(function: F) -> F:
         ("prompt-tokens", 64, "Of each instruction."),
         ("completion-tokens", 200, "Of each completion."),
     )
-    return _several(
+    return several(
         *(
             click.option(f"--{name}", type=click.IntRange(1), default=value, show_default=True, help=text)
             for name, value, text in numbers

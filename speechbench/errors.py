@@ -25,6 +25,10 @@ class MissingError(SpeechbenchError):
     """An extra, a checkpoint or a data set is missing; the message ends with the command that mends it."""
 
 
+class DivergedError(SpeechbenchError):
+    """A training's loss or gradient is no finite number any more."""
+
+
 class UsageError(SpeechbenchError):
     """The call was wrong: a mistyped name, a bad value, options that do not go together."""
 

@@ -47,13 +47,15 @@ class Evaluation:
     usage: dict[str, float]
 
 
-def load_metrics(benchmark: Benchmark, specs: Sequence[str] | None = None) -> list[Reward]:
-    """The benchmark's default metrics, or those that are named.
+def load_metrics(
+    benchmark: Benchmark, specs: Sequence[str] | None = None, known: Mapping[str, Reward] | None = None
+) -> list[Reward]:
+    """The benchmark's default metrics, or those that are named; what is known by its resolved spec is not made again.
 
     Raises:
         UsageError: If there is no such metric, or it cannot measure.
     """
-    metrics = [load_reward(spec, benchmark) for spec in specs or benchmark.metrics]
+    metrics = [load_reward(spec, benchmark, known) for spec in specs or benchmark.metrics]
     for metric in metrics:
         check_metric(metric)
     return metrics

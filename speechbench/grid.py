@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,8 @@ from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import identity, is_own, row_name
 from speechbench.run_schema import RESULT
-from speechbench.settings import described
+from speechbench.settings import described, hashed
+from speechbench.stage_configs import StageConfigs
 from speechbench.trainers.base import TrainConfig
 
 
@@ -56,6 +55,11 @@ class PlannedRun:
         return () if self.trainer is None else tuple(map(short, self.trainer.split("+")))
 
     @property
+    def before(self) -> tuple[PlannedRun, ...]:
+        """The runs that it builds on, the first one first."""
+        return () if self.start is None else (*self.start.before, self.start)
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of its training; 0 for the base model."""
         return 0 if self.config is None else self.config.max_steps
@@ -73,12 +77,12 @@ class Maker:
     Attributes:
         folder: The ablation's.
         shared: What all of its runs share, as it is hashed.
-        configs: By the trainer's name and the place of the stage in it.
+        configs: What each stage is told.
     """
 
     folder: Path
     shared: Mapping[str, Any]
-    configs: Mapping[tuple[str, int], TrainConfig]
+    configs: StageConfigs
 
     def base(self, control: str | None = None) -> PlannedRun:
         """Measuring the model before training, hearing, or under a control of its input."""
@@ -91,7 +95,8 @@ class Maker:
         stages = name.split("+")
         for place, stage in enumerate(stages):
             start = runs[-1] if runs else None
-            config = dataclasses.replace(self.configs[name, place], seed=seed)
+            of_reward = str(reward.spec) if reward and self.configs.takes_reward(name, place) else None
+            config = dataclasses.replace(self.configs.of(name, place, of_reward), seed=seed)
             own = reward if config.uses_reward else None
             id_ = self._id(stage, own, seed, config, {} if start is None else {"start": start.id})
             label = short(stage) if own is None else f"{short(stage)}({row_name(own.spec)})"
@@ -133,8 +138,3 @@ def lasting_name(reward: Reward) -> str:
 def short(trainer: str) -> str:
     """A trainer's name; of one from a file without the path."""
     return trainer.rpartition(":")[2]
-
-
-def hashed(content: Any) -> str:
-    """SHA-256 of what JSON can write, hexadecimal."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

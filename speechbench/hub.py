@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from speechbench.errors import MissingError, UsageError
 from speechbench.threads import failure_within
 
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
+UNREAD = ("consolidated*", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
+"""Files of a checkpoint that nothing here reads: its weights once more, as Mistral's or other libraries want them."""
+TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
+"""Files of a checkpoint, of which every tokenizer of transformers is made from one, and Mistral's own."""
 _downloads = ContextVar("downloads", default=True)
 _SECONDS = 6.0  # how long the hub may take to answer at all before it counts as unreachable
 
@@ -39,12 +44,17 @@ def resolve(checkpoint: str, revision: str | None = None, patterns: Sequence[str
     Args:
         checkpoint: Folder, or hub name "owner/model".
         revision: Of the hub's repository.
-        patterns: Which of the hub's files are needed; `None` for the whole checkpoint.
+        patterns: Which of the hub's files are needed, configuration and tokenizer among them; `None` for the whole
+            checkpoint, but for what is `UNREAD`.
 
     Raises:
         UsageError: If it is neither a folder nor shaped like a hub name, or a revision is asked of a folder.
         MissingError: If it is not in the cache and cannot be downloaded; within seconds if there is no hub.
     """
+    if not isinstance(checkpoint, str):  # digits alone are a number in a spec
+        raise UsageError(
+            f"checkpoint={checkpoint!r} should be a folder or owner/model, as a text: put digits alone in quotes"
+        )
     folder = Path(checkpoint).expanduser()
     check_revision(revision, f"a model on the hub, and {checkpoint} is a folder" if folder.is_dir() else None)
     if folder.is_dir():
@@ -54,8 +64,8 @@ def resolve(checkpoint: str, revision: str | None = None, patterns: Sequence[str
             f"checkpoint {checkpoint!r}: there is no such folder, and it is no name on the hub; name a folder that is "
             "there, or owner/model"
         )
-    complete = _is_checkpoint if patterns is None else lambda found: (found / "config.json").is_file()
-    return fetch(checkpoint, patterns, complete, revision)
+    complete = _is_checkpoint if patterns is None else _is_described
+    return fetch(checkpoint, patterns, complete, revision, unread=UNREAD)
 
 
 def check_revision(revision: object, folder: str | None = None) -> None:
@@ -82,6 +92,15 @@ def check_revision(revision: object, folder: str | None = None) -> None:
 def is_hub_name(name: str) -> bool:
     """Whether a text is shaped like the name of a model or data set on the hub, "owner/name"."""
     return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+
+
+def snapshot_of(folder: Path) -> tuple[str, str] | None:
+    """The name on the hub and the commit of a model that stands in the hub's cache; `None` of any other folder."""
+    folder = folder.resolve()
+    place = folder.parent.parent.name
+    if folder.parent.name != "snapshots" or not place.startswith("models--"):
+        return None
+    return place.removeprefix("models--").replace("--", "/"), folder.name
 
 
 def cached(
@@ -132,6 +151,7 @@ def fetch(
     complete: Callable[[Path], bool],
     revision: str | None = None,
     repo_type: str = "model",
+    unread: Sequence[str] = (),
 ) -> Path:
     """The files of a model or data set from the hub's cache on this machine, or else from the hub.
 
@@ -141,6 +161,7 @@ def fetch(
         complete: Whether a folder holds what is needed.
         revision: Of the hub's repository.
         repo_type: "model" or "dataset".
+        unread: Patterns of files that are not downloaded.
 
     Returns:
         The folder, which for a repository's commit has the commit's hash as its name.
@@ -159,8 +180,9 @@ def fetch(
         raise missing("is not downloaded to be looked at")
     _reach(name, revision, repo_type, missing)
     wanted = None if patterns is None else list(patterns)
+    but_for: dict[str, Any] = {"ignore_patterns": list(unread)} if unread else {}
     try:
-        folder = Path(snapshot_download(name, repo_type=repo_type, revision=revision, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, repo_type=repo_type, revision=revision, allow_patterns=wanted, **but_for))
     except Exception as error:  # whatever the network layer raises: it differs between versions of the hub's client
         raise missing(f"its download ended in {type(error).__name__}") from error
     if not complete(folder):
@@ -178,13 +200,19 @@ def _is_checkpoint(folder: Path) -> bool:
     return whole and (folder / "config.json").is_file()
 
 
+def _is_described(folder: Path) -> bool:
+    """Whether there is more than a model's configuration, which may have been looked at alone."""
+    has_tokenizer = any(True for pattern in TOKENIZERS for _ in folder.glob(pattern))
+    return has_tokenizer and (folder / "config.json").is_file()
+
+
 class LackingError(MissingError):
     """The hub has the repository, but not what is needed of it."""
 
 
 def _reach(name: str, revision: str | None, repo_type: str, missing: Callable[[str], MissingError]) -> None:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RevisionNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     ask = HfApi().dataset_info if repo_type == "dataset" else HfApi().model_info
     failure = failure_within(_SECONDS + 1, lambda: ask(name, revision=revision, timeout=_SECONDS))
@@ -192,6 +220,8 @@ def _reach(name: str, revision: str | None, repo_type: str, missing: Callable[[s
         raise missing("the hub does not answer")
     if isinstance(failure, RevisionNotFoundError):
         raise LackingError(str(missing(f"the hub has no revision {revision} of it"))) from failure
+    if isinstance(failure, RepositoryNotFoundError):
+        raise missing("the hub has none of this name, or shows it to others alone") from failure
     if failure is not None:
         raise missing(f"asking the hub for it ended in {type(failure).__name__}") from failure
 

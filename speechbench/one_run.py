@@ -50,7 +50,7 @@ def info_of(planned: Plan, run: PlannedRun) -> RunInfo:
         model=planned.model.name,
         model_fingerprint=planned.model.fingerprint,
         benchmark=planned.benchmark.name,
-        data_fingerprint=planned.shared["data"]["test"],
+        data_fingerprint=planned.shared["data"][planned.asked.split],
         config=_config(run),
         metrics=tuple(describe(metric) for metric in planned.metrics),
         start=None if run.start is None else run.start.id,

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import speechbench
-from speechbench.answering import PAPER, Drawing
+from speechbench import recipes
+from speechbench.answering import Drawing
+from speechbench.asking import DEFAULT_TRAINERS, Asked, ask
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.controls import INPUTS, controlled
 from speechbench.benchmarks.fingerprint import fingerprint
@@ -24,21 +26,23 @@ from speechbench.benchmarks.telling import refuse_or_tell
 from speechbench.distributed import world_size
 from speechbench.errors import UsageError
 from speechbench.evaluation import describe, load_metrics
-from speechbench.grammar import slug
-from speechbench.grid import Maker, PlannedRun, hashed
+from speechbench.grammar import parse_expression, slug
+from speechbench.grid import Maker, PlannedRun
 from speechbench.libraries import set_up
 from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import code_hash, load_model
 from speechbench.progress import Progress
 from speechbench.registry import TRAINERS
 from speechbench.rewards.base import Reward
-from speechbench.rewards.loading import identity, load_reward
-from speechbench.settings import configure
+from speechbench.rewards.loading import identity, load_reward, resolve
+from speechbench.rewards.needs import require_met
+from speechbench.settings import hashed
 from speechbench.specs import Spec
-from speechbench.trainers.base import TrainConfig, TrainResult
-from speechbench.trainers.validation import measured_by
+from speechbench.stage_configs import StageConfigs
+from speechbench.trainers.base import TrainResult
 
-DEFAULT_TRAINERS = ("sft", "grpo", "mixed-grpo")
+__all__ = ["CONTROL_REWARDS", "DEFAULT_TRAINERS", "Plan", "input_of", "plan", "replan"]
+
 CONTROL_REWARDS = ("random", "confidence")
 """Added by `controls`, beside each reward shuffled: what a run gains under them it does not owe to the reward."""
 
@@ -51,25 +55,45 @@ class Plan:
     ablation goes on is the next one's.
     """
 
+    asked: Asked
     benchmark: Benchmark
     model: SpeechModel
     examples: Sequence[Example]
     metrics: Sequence[Reward]
     trainers: Mapping[str, Callable[..., TrainResult]]
+    configs: StageConfigs
     sampling: Sampling
     shared: Mapping[str, Any]
     folder: Path
     runs: tuple[PlannedRun, ...]
-    limit: int | None = None
-    sampled: Drawing | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """Learn from the first so many examples."""
+        return self.asked.limit
+
+    @property
+    def sampled(self) -> Drawing | None:
+        """How the second evaluation draws; `None` where there is none."""
+        return self.asked.sampled
+
+    @property
+    def trained_on(self) -> list[Reward]:
+        """The rewards of its runs."""
+        return list(dict.fromkeys(run.reward for run in self.runs if run.reward is not None))
+
+    @property
+    def rewards(self) -> dict[str, Reward]:
+        """All that is trained on or measured by, by resolved spec."""
+        return {str(reward.spec): reward for reward in (*self.metrics, *self.trained_on)}
 
 
 def plan(
     rewards: Sequence[str] = (),
-    trainers: Sequence[str] = DEFAULT_TRAINERS,
-    benchmark: str = "covost2-mini",
-    model: str = "tiny",
-    seeds: Sequence[int] = (0,),
+    trainers: Sequence[str] | None = None,
+    benchmark: str | None = None,
+    model: str | None = None,
+    seeds: Sequence[int] | None = None,
     controls: bool = False,
     steps: int | None = None,
     limit: int | None = None,
@@ -78,92 +102,158 @@ def plan(
     progress: Progress | None = None,
     strict: bool = False,
     metrics: Sequence[str] = (),
-    sampled_passes: int = 0,
-    sampled_temperature: float = PAPER.temperature,
-    sampled_top_p: float = PAPER.top_p,
+    sampled_passes: int | None = None,
+    sampled_temperature: float | None = None,
+    sampled_top_p: float | None = None,
+    recipe: str | None = None,
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
+    What is `None` is the recipe's; without one, the default.
+
     Args:
-        rewards: Specs; each is trained on once per seed and per trainer that takes a reward.
-        trainers: Names, or several joined by "+": `sft+grpo` does GRPO from the model that SFT trained.
-        benchmark: Spec.
-        model: Spec, run folder or checkpoint folder: the base that all runs start from.
-        seeds: Of training; the base is measured once.
+        rewards: Specs; each is trained on once per seed and per trainer that takes a reward. None: the recipe's.
+        trainers: Names, or several joined by "+": `sft+grpo` does GRPO from the model that SFT trained; by default
+            `DEFAULT_TRAINERS`.
+        benchmark: Spec; by default covost2-mini.
+        model: Spec, run folder or checkpoint folder: the base that all runs start from; by default tiny.
+        seeds: Of training, by default 0; the base is measured once.
         controls: Also train on `random`, `confidence` and each reward `shuffled`, and measure the base model on
             silence, on the instruction alone and on the transcript in place of the speech.
         steps: Optimizer steps of every trainer, instead of each trainer's own.
         limit: Learn from and test on at most so many examples.
         config: By trainer, fields of its configuration. What stands under `sft+grpo` holds for GRPO after SFT,
-            on top of what stands under `grpo`.
+            on top of what stands under `grpo`; under `grpo(bleu)` or `sft+grpo(bleu)`, for the runs on that reward
+            alone, on top of both.
         out: Where the ablation's folder is made.
         progress: Told of what takes long.
         strict: End at anything missing or broken in the data, instead of doing without.
-        metrics: Specs of what is measured; the benchmark's own if there are none.
-        sampled_passes: Beside the greedy evaluation, answer the test examples so many times over, sampling.
-        sampled_temperature: Of that sampling.
-        sampled_top_p: Of that sampling: draws among the likeliest tokens whose probabilities sum to it.
+        metrics: Specs of what is measured; if there are none the recipe's, without one the benchmark's own.
+        sampled_passes: Beside the greedy evaluation, answer the test examples so many times over, sampling; by
+            default 0.
+        sampled_temperature: Of that sampling; by default the paper's 0.9.
+        sampled_top_p: Of that sampling: draws among the likeliest tokens whose probabilities sum to it; by default
+            the paper's 0.9.
+        recipe: A name of `speechbench.recipes.list`; what is given here stands on top of it.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
         MissingError: If an extra, a checkpoint or a data set is missing.
         SpeechbenchError: If the data is broken or the folder cannot be written.
     """
-    progress = progress or Progress()
+    given = {
+        "rewards": rewards or None, "trainers": trainers, "benchmark": benchmark, "model": model, "seeds": seeds,
+        "metrics": metrics or None, "sampled_passes": sampled_passes, "sampled_temperature": sampled_temperature,
+        "sampled_top_p": sampled_top_p,
+    }  # fmt: skip
+    asked = ask(recipe, given, config or {}, controls=controls, steps=steps, limit=limit, out=Path(out), strict=strict)
+    return _planned(asked, progress or Progress())
+
+
+def replan(planned: Plan, progress: Progress | None = None, **changes: Any) -> Plan:
+    """A plan with some of what was asked changed; the model and the rewards that are there are not loaded again.
+
+    Args:
+        planned: What is changed.
+        progress: Told of what takes long.
+        **changes: Fields of `Asked`, but for the benchmark and the model.
+    """
+    return _planned(dataclasses.replace(planned.asked, **changes), progress or Progress(), planned)
+
+
+def _planned(asked: Asked, progress: Progress, before: Plan | None = None) -> Plan:
     set_up()
-    _check_lists(rewards=rewards, trainers=trainers, seeds=seeds)
-    _check_numbers(seeds, steps, limit)
-    sampled = _sampled(sampled_passes, sampled_temperature, sampled_top_p)
-    loaded = load_benchmark(benchmark)
-    chains = {name: name.split("+") for name in dict.fromkeys(trainers)}
+    loaded = load_benchmark(asked.benchmark) if before is None else before.benchmark
+    chains = {name: name.split("+") for name in dict.fromkeys(asked.trainers)}
     functions = {stage: TRAINERS.get(stage) for stages in chains.values() for stage in stages}
-    configs = _configs(chains, functions, loaded, {"max_steps": steps, "limit": limit}, config or {})
-    measured = load_metrics(loaded, metrics)
-    scored = _load_rewards(rewards, loaded, measured, controls)
-    _check_rewards_are_used(rewards, configs)
-    loaded.prepare(progress.advance)
-    base = load_model(model)
-    examples, learned = loaded.load("test", limit), loaded.load("train", limit)
-    refuse_or_tell(loaded, progress, strict)
-    longest = max([loaded.max_completion_length, *(c.max_completion_length for c in configs.values())])
+    wanted = [str(resolve(spec, loaded)) for spec in _specs(asked.rewards, asked.controls)]
+    common = {"max_steps": asked.steps, "limit": asked.limit}
+    configs = StageConfigs(chains, functions, loaded, common, asked.config, wanted)
+    if asked.rewards_are_the_recipes and not any(map(configs.takes_reward, chains)):
+        asked = dataclasses.replace(asked, rewards=())
+    known = {} if before is None else before.rewards
+    measured = load_metrics(loaded, asked.metrics, known)
+    scored = _load_rewards(asked.rewards, loaded, {**known, **{str(m.spec): m for m in measured}}, asked.controls)
+    specs = [str(reward.spec) for reward in scored]
+    _check_rewards_are_used(asked.rewards, chains, configs)
+    base = load_model(asked.model) if before is None else before.model
+    examples, data = _data(asked, loaded, progress, before)
+    if before is None:
+        refuse_or_tell(loaded, progress, asked.strict)
+        for trained_on in scored:
+            require_met(trained_on, loaded.load("train", asked.limit), loaded.name)
+    longest = max([loaded.max_completion_length, *(c.max_completion_length for c in configs.used(specs))])
     sampling = Sampling(temperature=0.0, max_tokens=longest)
-    shared: dict[str, Any] = {
-        "version": speechbench.__version__,
-        "benchmark": loaded.name,
-        "data": {"test": fingerprint(examples, progress.advance), "train": fingerprint(learned, progress.advance)},
-        "model": base.name,
-        "weights": base.fingerprint,
-        "evaluation": {key: value for key, value in dataclasses.asdict(sampling).items() if key != "top_p"},  # greedy
-        "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in measured],
-    }
-    if validations := _validations(loaded, configs, measured):
-        shared["validation"] = validations
-    if sampled is not None:
-        shared["sampled"] = dataclasses.asdict(sampled)
-    if world_size() > 1:  # a step learns from the examples of all processes
-        shared["processes"] = world_size()
-    code = code_hash(model)
-    if code is not None:  # a model of the user's own: when its file is edited, it is another
-        shared["model_file"] = code
-    folder = Path(out) / f"{slug(loaded.name)}-{slug(base.name)}-{hashed(shared)[:8]}"
+    shared = _shared(asked, loaded, base, data, sampling, measured, configs.validations(specs, measured))
+    tested = "" if asked.split == "test" else f"-{asked.split}"  # its board shall not be taken for a test's
+    folder = asked.out / f"{slug(loaded.name)}-{slug(base.name)}{tested}-{hashed(shared)[:8]}"
     maker = Maker(folder, shared, configs)
     runs = [maker.base()]
-    for control in INPUTS if controls else ():
+    for control in INPUTS if asked.controls else ():
         if controlled(control, examples) is None:
             progress.tell(f"{control} is left out: not every test example of {loaded.name} has a transcript")
         else:
             runs.append(maker.base(control))
-    for seed in seeds:
-        for name, stages in chains.items():
-            takes_reward = any(configs[name, place].uses_reward for place in range(len(stages)))
-            for reward in scored if takes_reward else [None]:
+    for seed in asked.seeds:
+        for name in chains:
+            for reward in scored if configs.takes_reward(name) else [None]:
                 runs += maker.chain(name, reward, seed)
     once = tuple({run.id: run for run in runs}.values())
-    return Plan(loaded, base, examples, measured, functions, sampling, shared, folder, once, limit, sampled)
+    return Plan(asked, loaded, base, examples, measured, functions, configs, sampling, shared, folder, once)
+
+
+def _shared(
+    asked: Asked,
+    benchmark: Benchmark,
+    model: SpeechModel,
+    data: Mapping[str, str],
+    sampling: Sampling,
+    metrics: Sequence[Reward],
+    validations: Sequence[Any],
+) -> dict[str, Any]:
+    """What all runs share, as it is hashed."""
+    shared: dict[str, Any] = {
+        "version": speechbench.__version__,
+        "benchmark": benchmark.name,
+        "data": data,
+        "model": model.name,
+        "weights": model.fingerprint,
+        "evaluation": {key: value for key, value in dataclasses.asdict(sampling).items() if key != "top_p"},  # greedy
+        "metrics": [{**dataclasses.asdict(describe(metric)), "name": identity(metric)} for metric in metrics],
+    }
+    if validations:
+        shared["validation"] = validations
+    if asked.sampled is not None:
+        shared["sampled"] = dataclasses.asdict(asked.sampled)
+    if world_size() > 1:  # a step learns from the examples of all processes
+        shared["processes"] = world_size()
+    code = code_hash(asked.model)
+    if code is not None:  # a model of the user's own: when its file is edited, it is another
+        shared["model_file"] = code
+    return shared
+
+
+def _data(
+    asked: Asked, benchmark: Benchmark, progress: Progress, before: Plan | None
+) -> tuple[Sequence[Example], Mapping[str, str]]:
+    """What is measured on, and the fingerprints of that and of what is trained on, by split."""
+    where = (asked.split, asked.split_limit, asked.limit)
+    if before is not None and where == (before.asked.split, before.asked.split_limit, before.asked.limit):
+        return before.examples, before.shared["data"]
+    with recipes.saying_where(asked.recipe, benchmark.name):
+        benchmark.prepare(progress.advance)
+        examples, learned = (
+            benchmark.load(asked.split, asked.split_limit or asked.limit),
+            benchmark.load("train", asked.limit),
+        )
+    return examples, {
+        asked.split: fingerprint(examples, progress.advance),
+        "train": fingerprint(learned, progress.advance),
+    }
 
 
 def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
-    """The test examples as a run's model is given them."""
+    """The examples that are measured on, as a run's model is given them."""
     if run.control is None:
         return planned.examples
     changed = controlled(run.control, planned.examples)
@@ -171,24 +261,17 @@ def input_of(planned: Plan, run: PlannedRun) -> Sequence[Example]:
     return changed
 
 
-def _validations(
-    benchmark: Benchmark, configs: Mapping[tuple[str, int], TrainConfig], metrics: Sequence[Reward]
-) -> list[Any]:
-    """By what and on what the trainings that ask for it choose their best model, as it is hashed."""
-    known = {str(metric.spec): metric for metric in metrics}
-    found = {}
-    for config in configs.values():
-        if config.eval_steps is not None:
-            metric, examples = measured_by(benchmark, config, known)
-            by = {"metric": identity(metric), "signature": dict(metric.signature()), "data": fingerprint(examples)}
-            found[hashed(by)] = by
-    return [found[key] for key in sorted(found)]
+def _specs(rewards: Sequence[str], controls: bool) -> list[Spec]:
+    """All that may be trained on: no control reward is shuffled, but which are controls only the rewards know."""
+    named = [parse_expression(spec) for spec in rewards]
+    added = [*map(Spec, CONTROL_REWARDS), *(Spec("shuffled", arguments=(spec,)) for spec in named)]
+    return [*named, *(added if controls else [])]
 
 
 def _load_rewards(
-    specs: Sequence[str], benchmark: Benchmark, metrics: Sequence[Reward], controls: bool
+    specs: Sequence[str], benchmark: Benchmark, known: Mapping[str, Reward], controls: bool
 ) -> list[Reward]:
-    known = {str(metric.spec): metric for metric in metrics}  # so that each checkpoint is held once
+    known = dict(known)  # so that each checkpoint is held once
 
     def load(spec: str | Spec) -> Reward:
         reward = load_reward(spec, benchmark, known)
@@ -202,70 +285,11 @@ def _load_rewards(
     return list(dict.fromkeys(named))
 
 
-def _configs(
-    chains: Mapping[str, Sequence[str]],
-    functions: Mapping[str, Callable[..., TrainResult]],
-    benchmark: Benchmark,
-    common: Mapping[str, int | None],
-    sections: Mapping[str, Mapping[str, Any]],
-) -> dict[tuple[str, int], TrainConfig]:
-    """The configuration of every stage of every chain, by the chain's name and the stage's place."""
-    parts = {  # each stage's own name, and its name with those before it
-        (name, place): (stage, "+".join(stages[: place + 1]))
-        for name, stages in chains.items()
-        for place, stage in enumerate(stages)
-    }
-    known = {section for both in parts.values() for section in both}
-    for section, settings in sections.items():
-        for part in str(section).split("+"):
-            TRAINERS.get(part)
-        if not isinstance(settings, Mapping):
-            raise UsageError(
-                f"configuration of {section}: {settings!r} should hold settings, as in learning_rate: 1e-5"
-            )
-        if section not in known:
-            raise UsageError(f"configuration of {section!r}: that trainer is not among {', '.join(chains)}")
-    defaults = {"max_completion_length": benchmark.max_completion_length}
-    given = {key: value for key, value in common.items() if value is not None}
-    return {
-        at: configure(
-            whole, functions[stage], {**sections.get(stage, {}), **sections.get(whole, {}), **given}, defaults
-        )
-        for at, (stage, whole) in parts.items()
-    }
-
-
-def _check_rewards_are_used(rewards: Sequence[str], configs: Mapping[tuple[str, int], TrainConfig]) -> None:
-    takes_one = any(config.uses_reward for config in configs.values())
+def _check_rewards_are_used(rewards: Sequence[str], chains: Mapping[str, Sequence[str]], configs: StageConfigs) -> None:
+    takes_one = any(map(configs.takes_reward, chains))
     if takes_one and not rewards:
         raise UsageError("no reward is named: give --rewards, or only trainers that take none")
     if rewards and not takes_one:
-        trainers = ", ".join(dict.fromkeys(name for name, _ in configs))
         raise UsageError(
-            f"none of the trainers ({trainers}) takes a reward: leave {', '.join(rewards)} out, or add grpo"
+            f"none of the trainers ({', '.join(chains)}) takes a reward: leave {', '.join(rewards)} out, or add grpo"
         )
-
-
-def _sampled(passes: int, temperature: float, top_p: float) -> Drawing | None:
-    """How the second evaluation draws; `None` where none is asked for."""
-    if passes == 0:
-        if (temperature, top_p) != (PAPER.temperature, PAPER.top_p):
-            raise UsageError("sampled_temperature and sampled_top_p change nothing without sampled_passes: give it too")
-        return None
-    if temperature == 0:
-        raise UsageError("sampled_temperature=0 is greedy, as the first evaluation is: give a number above 0, as 0.9")
-    return Drawing(temperature, top_p, passes)
-
-
-def _check_lists(**lists: object) -> None:
-    for what, value in lists.items():
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise UsageError(f"{what}={value!r} should be a list, as in {what}=[{value!r}]")
-        if not value and what != "rewards":
-            raise UsageError(f"{what} is empty: name at least one")
-
-
-def _check_numbers(seeds: Sequence[int], steps: int | None, limit: int | None) -> None:
-    for what, value, least in (("steps", steps, 1), ("limit", limit, 1), *(("seed", seed, 0) for seed in seeds)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise UsageError(f"{what}={value!r} should be a whole number, {least} or more")

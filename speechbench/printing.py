@@ -10,7 +10,6 @@ import click
 
 if TYPE_CHECKING:
     from speechbench.leaderboard import Board
-    from speechbench.planning import Plan
 
 
 def places(found: Mapping[str, str], as_json: bool) -> None:
@@ -21,22 +20,6 @@ def places(found: Mapping[str, str], as_json: bool) -> None:
     width = max(map(len, found), default=0)
     for name, place in found.items():
         click.echo(f"{name:<{width}}  {place}")
-
-
-def plan(planned: Plan, as_json: bool) -> None:
-    """The runs of an ablation and how far each is."""
-    rows = [
-        {"id": run.id, "run": run.label, "seed": run.seed, "steps": run.steps,
-         "state": "finished" if run.is_finished else "unfinished" if run.folder.exists() else "new"}
-        for run in planned.runs
-    ]  # fmt: skip
-    if as_json:
-        click.echo(json.dumps({"folder": str(planned.folder), "runs": rows}, indent=1))
-        return
-    click.echo(f"{planned.benchmark.name}, {planned.model.name}, into {planned.folder}")
-    for row in rows:
-        seed = "" if row["seed"] is None else f"seed {row['seed']}"
-        click.echo(f"{row['id']}  {row['run']:<28}{seed:<10}{row['steps']:>6} steps  {row['state']}")
 
 
 def boards(found: Sequence[Board], as_json: bool, markdown: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import inspect
 import json
 import math
@@ -33,16 +34,14 @@ def configure(
     Raises:
         UsageError: If the trainer declares no configuration, has no such field, or a value is wrong.
     """
-    kind = _kind(name, function)
-    types_of = typing.get_type_hints(kind)
-    known = sorted({field.name for field in dataclasses.fields(kind)} - _OURS)
+    kind, types_of = _kind(name, function), settable(name, function)
     values = dict(defaults)
     for key, value in settings.items():
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+        if key not in types_of:
+            nearest = difflib.get_close_matches(key, types_of, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(types_of)}"
             raise UsageError(f"configuration of {name}: there is no {key!r}; {hint}")
-        values[key] = _typed(value, types_of[key], f"configuration of {name}: {key}={value!r}")
+        values[key] = typed(value, types_of[key], f"configuration of {name}: {key}={value!r}")
     try:
         config = kind(output_dir=Path(), **values)
     except UsageError as error:
@@ -56,6 +55,43 @@ def configure(
                 "field be a text, a number, or a list of these"
             ) from None
     return config
+
+
+def read_sections(path: Path) -> dict[str, dict[str, Any]]:
+    """Reads a YAML file of sections: settings by trainer.
+
+    Raises:
+        UsageError: If it is no YAML, holds no sections, or holds a section or a setting twice: YAML would drop one.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or root is None:
+        raise UsageError(f"{path}: write one section per trainer, as in `grpo: {{learning_rate: 1.0e-5}}`")
+    for mapping in (root, *(section for _, section in root.value)):
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                raise UsageError(f"{path}: {name!r} stands in line {lines[name]} and in line {line}: write it once")
+            lines[name] = line
+    return content
+
+
+def settable(name: str, function: Callable[..., TrainResult]) -> dict[str, Any]:
+    """The fields of a trainer's configuration that a user can set, sorted, and the type of each.
+
+    Raises:
+        UsageError: If the trainer declares no configuration.
+    """
+    kind = _kind(name, function)
+    types_of = typing.get_type_hints(kind)
+    return {key: types_of[key] for key in sorted({field.name for field in dataclasses.fields(kind)} - _OURS)}
 
 
 def _kind(name: str, function: Callable[..., TrainResult]) -> type[TrainConfig]:
@@ -75,8 +111,17 @@ def _kind(name: str, function: Callable[..., TrainResult]) -> type[TrainConfig]:
     return kind
 
 
-def _typed(value: Any, wanted: Any, what: str) -> Any:
-    """The value as its field's type; YAML reads `1e-5` as a text, and `8.0` is as good as 8."""
+def typed(value: Any, wanted: Any, what: str) -> Any:
+    """The value as its field's type; YAML reads `1e-5` as a text, and `8.0` is as good as 8.
+
+    Args:
+        value: As YAML gives it.
+        wanted: The type.
+        what: How the error calls the value.
+
+    Raises:
+        UsageError: If it is none of that type.
+    """
     options = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
     if value is None and type(None) in options:
         return None
@@ -104,3 +149,8 @@ def described(config: TrainConfig) -> dict[str, Any]:
     """A configuration as it is hashed and written: without folder, seed, and what does not change the outcome."""
     left_out = _OURS | {"save_steps"}
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in left_out}
+
+
+def hashed(content: Any) -> str:
+    """SHA-256 of what JSON can write, hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -78,8 +78,8 @@ class TerminalProgress(Progress):
             self._console.print(f"{text} {done}/{total}", markup=False, highlight=False)
 
     def tell(self, text: str) -> None:
-        """Prints it above the bars."""
-        self._console.print(text, markup=False, highlight=False)
+        """Prints it above the bars, its lines as they are: they may be a table's."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, what: str, seconds: float, summary: str) -> None:
         """Leaves a line about the run."""

@@ -92,6 +92,7 @@ def test_what_is_said_is_heard_in_order_and_the_main_process_is_first(tmp_path: 
     assert together(tmp_path, body) == [(0, f"{rank > 0} {heard}\n", "") for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failing", "wait"),
     [(0, "from_main()"), (1, "from_all()"), (1, "time.sleep(0.5); 1 / 0")],  # the last fails too, later
@@ -128,6 +129,7 @@ def test_ctrl_c_in_one_process_stops_those_that_wait(tmp_path: Path) -> None:
     assert said.count("Stopped.") == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_not_waited_for(tmp_path: Path) -> None:
     body = """
         from_all()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-TRAINERS = ("sft", "grpo", "mixed-grpo")
+TRAINERS = ("sft", "grpo", "mixed-grpo", "rejection-sft")
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"],
     "accelerate": [
@@ -80,7 +80,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_accumulation(tmp_path:
     for launcher in LAUNCHERS:
         out, errors = finished(start(tmp_path / launcher, launcher, *words))
         assert out.count("Show this again:") == 1  # the main process alone prints
-        assert errors.count("1/4 base: ") == 1 and errors.count("4/4 mixed-grpo(bleu) seed 0: ") == 1
+        assert errors.count("1/5 base: ") == 1 and errors.count("5/5 rejection-sft(bleu) seed 0: ") == 1
         found = runs_of(tmp_path / launcher)
         assert found.keys() == expected.keys() == {None, *TRAINERS}
         assert not {run.name for run in found.values()} & {run.name for run in expected.values()}

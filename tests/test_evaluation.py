@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import speechbench
@@ -17,10 +18,11 @@ from speechbench.answering import Drawing, answer
 from speechbench.benchmarks.base import Example
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.cli import main
-from speechbench.errors import UsageError
+from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.evaluation import evaluate_passes, load_metrics
 from speechbench.models.base import Completions, Prompts, Sampling
 from speechbench.models.tiny import Tiny
+from speechbench.progress import Progress
 from speechbench.rewards.measure import measure
 
 LIMIT = 3
@@ -71,6 +73,48 @@ def test_no_more_answers_are_written_at_once_than_fit(
     assert [its.texts for its in passes] == [
         [group[member] for group in its] for its in texts for member in range(len(its[0]))
     ]
+
+
+class Told(Progress):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, model: Tiny, room: int) -> None:
+    """Memory for so many answers at once."""
+    sample = model.sample
+
+    def limited(prompts: Prompts, group_size: int, sampling: Sampling) -> Completions:
+        if len(prompts.ids) * group_size > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return sample(prompts, group_size, sampling)
+
+    monkeypatch.setattr(model, "sample", limited)
+
+
+@pytest.mark.parametrize(("passes", "room"), [(1, 1), (1, 2), (2, 5)])
+def test_where_memory_is_short_fewer_are_answered_at_once_and_none_is_lost(
+    model: Tiny, examples: list[Example], monkeypatch: pytest.MonkeyPatch, passes: int, room: int
+) -> None:
+    sampling = Sampling(float(passes > 1), 8)
+    expected = answer(model, examples, sampling, passes)
+    short_of_memory(monkeypatch, model, room)
+    told = Told()
+    assert answer(model, examples, sampling, passes, told) == expected
+    assert told.texts == ["memory is too short for answers to 3 examples at once: model tiny goes on with 1"]
+
+
+def test_one_example_that_is_too_much_is_said_with_what_helps(
+    model: Tiny, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, model, 0)
+    with pytest.raises(SpeechbenchError, match=r"^model tiny ran out of memory .* give it dtype=bfloat16"):
+        answer(model, examples, Sampling(0.0, 8))
+    with pytest.raises(SpeechbenchError, match=r"ask for fewer answers to each example \(now 3\)"):
+        answer(model, examples, Sampling(1.0, 8), 3)
 
 
 def test_each_pass_is_measured_by_itself(model: Tiny, examples: list[Example]) -> None:

@@ -245,6 +245,7 @@ def test_the_pages_model_saves_loads_and_copies(
     torch.testing.assert_close(copy(examples, completions)[0], after)
 
 
+@pytest.mark.slow
 def test_the_pages_model_refuses_what_it_cannot_hear(page: Path, parts: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.zeros(3 * 16000), 16000)
     soundfile.write(tmp_path / "short.wav", np.zeros(400), 16000)  # the shortest that there is

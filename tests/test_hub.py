@@ -2,6 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from speechbench import hub
 from speechbench.errors import MissingError, UsageError
@@ -70,6 +72,43 @@ def test_a_revision_is_of_the_hub_and_a_text(tmp_path: Path, monkeypatch: pytest
         hub.resolve("owner/model", "odd name")
     kept = keep(tmp_path, ["config.json", "model.safetensors"])
     assert hub.resolve("owner/model", COMMIT) == kept
+
+
+def test_weights_that_nobody_reads_are_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    read = ["config.json", "tekken.json", "adapter_model.safetensors", *shards]
+    offered = [*read, "consolidated.safetensors", "tf_model.h5", "flax_model.msgpack"]
+
+    def download(*_: Any, allow_patterns: Any, ignore_patterns: Any, **__: Any) -> str:
+        wanted = filter_repo_objects(offered, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns)
+        return str(keep(tmp_path, list(wanted)))
+
+    monkeypatch.setattr(hub, "cached", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert {file.name for file in hub.resolve("owner/model").iterdir()} == set(read)
+
+
+def test_a_name_that_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unknown)
+    with pytest.raises(MissingError, match="owner/model is not on this machine and the hub has none of this name, or"):
+        hub.resolve("owner/model")
+
+
+def test_a_checkpoint_is_a_text(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="checkpoint=2024 should be a folder or owner/model, as a text"):
+        hub.resolve(2024)  # type: ignore[arg-type]
+
+
+def test_the_hubs_cache_says_what_a_folder_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = keep(tmp_path, [])
+    monkeypatch.chdir(kept)
+    assert hub.snapshot_of(kept) == hub.snapshot_of(Path()) == ("owner/model", COMMIT)
+    (tmp_path / "mine" / "snapshots" / "1").mkdir(parents=True)
+    assert hub.snapshot_of(tmp_path) is hub.snapshot_of(tmp_path / "mine" / "snapshots" / "1") is None
 
 
 def test_names_of_the_hub_are_told_from_paths() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,27 @@ def test_the_validation_data_and_its_metric_are_part_of_what_a_run_is(tmp_path: 
 
     plain = planned()
     assert len({plain, planned(eval_steps=1), planned(eval_steps=1, metric_for_best_model="chrf")}) == 3
+
+
+@pytest.mark.parametrize("spec", ["{}", "0.5*bleu + 0.5*{}", "shuffled({})"])
+def test_a_reward_whose_source_is_nowhere_is_refused_before_any_work(
+    tmp_path: Path, few_manifest: Path, spec: str
+) -> None:
+    (tmp_path / "own.py").write_text("def own(completions, source, **_):\n    return [0.0] * len(completions)\n")
+    lines = [json.loads(line) for line in few_manifest.read_text().splitlines()]
+    train = [line for line in lines if line["split"] == "train"]
+
+    def planned(bare: int) -> Plan:
+        for line in train[:bare]:
+            line.pop("source", None)
+        few_manifest.write_text("\n".join(map(json.dumps, lines)))
+        benchmark, reward = f"manifest(path={few_manifest})", spec.format(f"{tmp_path}/own.py:own")
+        return plan([reward], ["grpo"], benchmark=benchmark, metrics=["bleu"], out=tmp_path / "runs")
+
+    assert len(planned(3).runs) == 2
+    with pytest.raises(UsageError, match="needs source, which no training example of manifest"):
+        planned(4)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_validation_metric_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Counted(Progress):
         self.units = units
 
 
+@pytest.mark.slow
 def test_sampled_answers_are_measured_beside_the_greedy_ones(tmp_path: Path) -> None:
     both, progress = planned(tmp_path, sampled_passes=2, sampled_temperature=1.0), Counted()
     run_all(both, progress)

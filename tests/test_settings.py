@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from speechbench.errors import UsageError
-from speechbench.settings import configure, described
+from speechbench.settings import configure, described, read_sections
 from speechbench.trainers import grpo, sft
 from speechbench.trainers.base import TrainConfig, TrainResult
 from speechbench.trainers.grpo import GrpoConfig
@@ -85,3 +86,21 @@ def test_what_does_not_change_the_outcome_is_not_described() -> None:
     config = configure("sft", sft.train, {"save_steps": 7}, {})
     assert not {"output_dir", "progress", "seed", "save_steps"} & described(config).keys()
     assert described(config) == described(configure("sft", sft.train, {}, {}))
+
+
+def test_sections_are_read_and_what_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("sft: &all {beta: 1, limit: 2}\ngrpo: {<<: *all, limit: 3}\n")
+    assert read_sections(path) == {"sft": {"beta": 1, "limit": 2}, "grpo": {"beta": 1, "limit": 3}}
+    for text, words in (
+        ("grpo: {beta: 1}\nsft: {}\ngrpo: {limit: 2}\n", "'grpo' stands in line 1 and in line 3: write it once"),
+        ("grpo:\n  beta: 1\n  limit: 2\n  beta: 3\n", "'beta' stands in line 2 and in line 4"),
+        ("grpo: {beta: 1, beta: 3}\n", "'beta' stands in line 1 and in line 1"),
+        ("grpo: [", "is no YAML"),
+        ("- grpo\n", "write one section per trainer"),
+        ("", "write one section per trainer"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError) as caught:
+            read_sections(path)
+        assert words in str(caught.value) and str(path) in str(caught.value)

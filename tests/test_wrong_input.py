@@ -192,6 +192,7 @@ def test_an_audio_file_that_may_not_be_read_is_named(few_manifest: Path) -> None
     refused(ablate(few_manifest), 1, "audio file .*test1.wav cannot be read", "put a whole recording there")
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_no_number_is_named_where_it_is_decoded(few_manifest: Path) -> None:
     """Only decoding finds it: the base run's test examples come first, and are kept when train's turn comes."""
     path = few_manifest.parent / "train2.wav"

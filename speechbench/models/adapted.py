@@ -122,13 +122,9 @@ def record(checkpoint: str, folder: Path, mode: str | None, learning: Sequence[s
     earlier = base_of(folder)
     if mode == "train" and earlier is not None:  # what learns takes the place of what the folder holds
         return earlier, sorted({*parts, *parts_in(folder)})
-    is_snapshot = folder.parent.name == "snapshots"
-    base = Base(
-        checkpoint if is_snapshot else str(folder.resolve()),
-        folder.name if is_snapshot else None,
-        fingerprint_of(folder),
-        None if mode == "train" else mode,
-    )
+    is_folder = Path(checkpoint).expanduser().is_dir()
+    name, commit = (str(folder.resolve()), None) if is_folder else (checkpoint, folder.name)
+    base = Base(name, commit, fingerprint_of(folder), None if mode == "train" else mode)
     return base, sorted(parts)
 
 

@@ -133,7 +133,7 @@ class SpeechModel(nn.Module, ABC):
         return logits if not cap else cap * torch.tanh(logits / cap)
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Computes activations again in the backward pass instead of keeping them, in the parts that learn.
+        """Computes the language model's activations again in the backward pass instead of keeping them.
 
         Args:
             gradient_checkpointing_kwargs: Of `torch.utils.checkpoint`; not reentrant unless it says so.

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from speechbench.errors import SpeechbenchError
+from speechbench.hub import UNREAD
 from speechbench.models.weightless import is_weightless
 
 CONFIG = "config.json"
@@ -43,8 +45,8 @@ def check_checkpoint(folder: Path, model_types: Sequence[str]) -> None:
     """
     check_config(folder, model_types)
     index = folder / _INDEX
-    names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else []
-    files = [folder / name for name in names] or sorted(folder.glob("*.safetensors"))
+    names = _indexed(index) if index.is_file() else []
+    files = [folder / name for name in names] or _files(folder, ["*.safetensors"])
     if all(file.name == ADAPTER_WEIGHTS for file in files):
         raise SpeechbenchError(f"{folder} lacks its weights: it holds no *.safetensors file; {MEND}")
     for file in files:
@@ -56,6 +58,20 @@ def check_checkpoint(folder: Path, model_types: Sequence[str]) -> None:
         except SafetensorError as error:
             said = str(error).removeprefix("Error while deserializing header: ")
             raise SpeechbenchError(f"{file} is cut off or broken: {said}; {MEND}") from error
+
+
+def _indexed(path: Path) -> list[str]:
+    """Names of the files among which an index says that the weights are shared out."""
+    places = read_json(path).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise SpeechbenchError(f"{path}: its 'weight_map' does not say which file holds each weight; {MEND}")
+    return sorted(set(places.values()))
+
+
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """A checkpoint's files of these names that are read, each once."""
+    found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+    return sorted(file for file in found if not any(fnmatch(file.name, unread) for unread in UNREAD))
 
 
 def check_config(folder: Path, model_types: Sequence[str]) -> None:
@@ -127,9 +143,15 @@ def fingerprint_of(folder: Path, rendered_prompt: str = "") -> str:
     if is_weightless():
         return ""
     digest = hashlib.sha256(rendered_prompt.encode())
-    for file in sorted({file for pattern in _DECISIVE for file in folder.glob(pattern) if file.is_file()}):
+    for file in _files(folder, _DECISIVE):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        for block in blocks(file):
+            digest.update(block)
     return digest.hexdigest()
+
+
+def blocks(file: Path) -> Iterator[bytes]:
+    """A file's content in pieces: weights need not fit into memory once more to be hashed."""
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            yield block

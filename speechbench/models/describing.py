@@ -10,10 +10,11 @@ from typing import Any
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from speechbench.docstrings import paragraphs
-from speechbench.errors import MissingError
+from speechbench.errors import MissingError, UsageError
 from speechbench.grammar import parse
 from speechbench.models.loading import load_model, model_of
 from speechbench.models.memory import Memory, Step, estimate
+from speechbench.models.options import device_of
 from speechbench.models.pretrained import PretrainedSpeechModel
 from speechbench.models.weightless import simulated, without_weights
 from speechbench.parameters import Parameter, parameters_of, place_of
@@ -118,12 +119,15 @@ def show(
         return dataclasses.replace(card, unknown=str(error))
     if not isinstance(model, PretrainedSpeechModel):
         return dataclasses.replace(card, unknown="its class is not one of speechbench.models.pretrained")
-    provenance = model.provenance()
+    device = parsed.parameters.get("device")  # where it would be: what is made here is nowhere
+    provenance = {**model.provenance(), "device": str(device_of(None if device is None else str(device)))}
     parts = tuple(_part(name, model) for name in model.parts)
     card = dataclasses.replace(card, parts=parts, provenance=provenance)
     try:
         with simulated(model):
             return dataclasses.replace(card, memory=estimate(model, step))
+    except UsageError as error:
+        return dataclasses.replace(card, unknown=str(error))
     except DataDependentOutputException:
         why = f"what the audio encoder of {found.name} takes depends on what it hears"
         return dataclasses.replace(card, unknown=why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -161,14 +162,15 @@ class HearingModel(SpeechModel):
         """
         assert example.audio is not None
         if self._is_encoded(example):
-            return self._encoded[example.audio]
+            return self._encoded[example.audio].to(self.device)  # the model may have been moved since
         try:
             samples = decoding.samples(example.audio, self.rate)
         except SpeechbenchError as error:
             raise SpeechbenchError(f"example {example.id!r}: {error}") from error
         if self.longest is not None and len(samples) > self.longest * self.rate:
+            seconds = math.ceil(100 * len(samples) / self.rate) / 100  # never rounded down to what it takes
             raise SpeechbenchError(
-                f"example {example.id!r}: its audio {example.audio.path} lasts {len(samples) / self.rate:.1f} s, but "
+                f"example {example.id!r}: its audio {example.audio.path} lasts {seconds:g} s, but "
                 f"{self.name} takes {self.longest:g} s at most: leave the example out, or take another model"
             )
         with torch.autocast("cpu", enabled=False):
@@ -219,7 +221,7 @@ class HearingModel(SpeechModel):
         return Prompts.of(rows, examples)
 
     def _check_lengths(self, rows: Sequence[torch.Tensor], examples: Sequence[Example]) -> None:
-        limit = self._positions
+        limit = self.positions
         for row, example in zip(rows, examples, strict=True):
             if limit is not None and len(row) >= limit:
                 raise SpeechbenchError(
@@ -234,7 +236,7 @@ class HearingModel(SpeechModel):
             prompts: Of the completions.
             tokens: In the longest completion of each prompt, shape [prompt] or [].
         """
-        limit = self._positions
+        limit = self.positions
         if limit is None:
             return
         lengths = prompts.mask.sum(-1)
@@ -248,7 +250,8 @@ class HearingModel(SpeechModel):
             )
 
     @property
-    def _positions(self) -> int | None:
+    def positions(self) -> int | None:
+        """Tokens of prompt and completion that the language model takes; `None` if its config names no limit."""
         limit: int | None = getattr(self.language_model.config, "max_position_embeddings", None)
         return limit
 

@@ -15,7 +15,7 @@ from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.grammar import parse
 from speechbench.hub import check_revision, fetch, is_hub_name
 from speechbench.models.base import SpeechModel
-from speechbench.models.checkpoint import CONFIG, model_type_of
+from speechbench.models.checkpoint import CONFIG, blocks, model_type_of
 from speechbench.models.weightless import is_weightless
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
@@ -110,7 +110,10 @@ def _trained(run: Path, base: Spec) -> SpeechModel:
     model.load_weights(final)
     digest = hashlib.sha256(model.fingerprint.encode())
     for file in sorted(path for path in final.rglob("*") if path.is_file()):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        of_file = hashlib.sha256()
+        for block in blocks(file):
+            of_file.update(block)
+        digest.update(of_file.digest())
     model.fingerprint = digest.hexdigest()
     return model
 

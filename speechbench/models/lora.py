@@ -54,11 +54,30 @@ class Lora:
             raise UsageError(f"lora_rank={self.rank!r}: the rank is a whole number from 1 on, or 0 for no LoRA")
         if isinstance(self.alpha, (bool, str)) or not 0 < self.scale < math.inf:
             raise UsageError(f"lora_alpha={self.alpha!r}: what the adapter adds is multiplied by it: above 0")
+        if not isinstance(self.targets, str):
+            raise UsageError(
+                f"lora_targets={self.targets!r}: give names of linear layers joined by '+', as q_proj+v_proj, or "
+                f"{ALL_LINEAR!r}"
+            )
 
     @property
     def scale(self) -> float:
         """The alpha that peft is given."""
         return 2.0 * self.rank if self.alpha is None else float(self.alpha)
+
+
+def asked_for(rank: int, alpha: float | None, targets: str) -> Lora | None:
+    """The new adapter that a model's options ask for; `None` for rank 0.
+
+    Raises:
+        UsageError: If a value makes no sense, or says something of an adapter that there is not.
+    """
+    if rank != 0:
+        return Lora(rank, alpha, targets)
+    for name, value, default in (("lora_alpha", alpha, None), ("lora_targets", targets, ALL_LINEAR)):
+        if value != default:
+            raise UsageError(f"{name}={value} is of a new LoRA adapter, and none is asked for: add lora_rank")
+    return None
 
 
 def add(network: PreTrainedModel, decoder: nn.Module, name: str, lora: Lora) -> None:

@@ -18,7 +18,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from speechbench.benchmarks.audio import SHORTEST
+from speechbench.errors import UsageError
 from speechbench.models.expectation import row_logprobs
+from speechbench.models.options import FLASH, FLEX
 from speechbench.models.packing import completion_hidden
 
 if TYPE_CHECKING:
@@ -122,18 +125,26 @@ def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
     Args:
         model: Within `speechbench.models.weightless.simulated`.
         step: What a step is given.
+
+    Raises:
+        UsageError: If a training would refuse it: audio that is too short or too long, more tokens than positions.
     """
+    _check_audio(model, step)
     learning = bytes_of(p for p in model.parameters() if p.requires_grad)
     weights = bytes_of([*model.parameters(), *model.buffers()])
     if step.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
+    is_repeated = model.language_model.config._attn_implementation == FLASH
+    if model.language_model.config._attn_implementation in (FLASH, FLEX):  # whose kernels take no fake tensors
+        model.language_model.set_attn_implementation("sdpa")
     heard = _heard(model, step)
+    length = _length(model, heard, step)
     peak = Peak()
     peak.hold([*model.parameters(), *model.buffers(), *heard])
     before = peak.now
     with peak, torch.autocast("cpu", torch.bfloat16) if step.bf16 else nullcontext():
-        logprobs = _logprobs(model, heard, step)
+        logprobs = _logprobs(model, heard, step, is_repeated)
         torch.autograd.backward(logprobs.sum())
     model.zero_grad()
     model.gradient_checkpointing_disable()
@@ -143,8 +154,15 @@ def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
         gradients=learning,
         optimizer=2 * learning,
         activations=max(0, peak.most - before - learning),
-        sampling=_sampling_bytes(model, step, heard),
+        sampling=_sampling_bytes(model, step, length),
     )
+
+
+def _check_audio(model: PretrainedSpeechModel, step: Step) -> None:
+    if step.seconds < SHORTEST:
+        raise UsageError(f"{step.seconds:g} s of audio are too few: take {SHORTEST:g} s or more")
+    if model.longest is not None and step.seconds > model.longest:
+        raise UsageError(f"{model.name} takes no {step.seconds:g} s of audio: take {model.longest:g} s or less")
 
 
 def _heard(model: PretrainedSpeechModel, step: Step) -> list[torch.Tensor]:
@@ -163,21 +181,36 @@ def _prompts(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: 
     return torch.stack([torch.cat([words, audio.to(words.dtype)]) for audio in model.project(encoded)])
 
 
-def _logprobs(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
-    """`SpeechModel.logprobs` with every token in place."""
+def _length(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> int:
+    """Positions of a prompt and its completion."""
+    with torch.no_grad():
+        prompt = _prompts(model, heard, step).shape[1]
+    limit = model.positions
+    if limit is not None and prompt + step.completion_tokens > limit:
+        raise UsageError(
+            f"prompts of {prompt} positions, {prompt - step.prompt_tokens} of them audio, and completions of "
+            f"{step.completion_tokens} more do not fit the {limit} of {model.name}: take fewer seconds or tokens"
+        )
+    return prompt + step.completion_tokens
+
+
+def _logprobs(
+    model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step, is_repeated: bool
+) -> torch.Tensor:
+    """`SpeechModel.logprobs` with every token in place, each completion behind a prompt of its own if repeated."""
     prompts = _prompts(model, heard, step)
     tokens = torch.zeros((step.prompts, step.group_size, step.completion_tokens), dtype=torch.long)
+    if is_repeated:
+        prompts, tokens = prompts.repeat_interleave(step.group_size, dim=0), tokens.flatten(0, 1)[:, None]
     whole = torch.ones(prompts.shape[:2], dtype=torch.bool), torch.ones(tokens.shape, dtype=torch.bool)
     embed = model.language_model.get_input_embeddings()
     hidden = completion_hidden(model.decoder, embed, prompts, whole[0], tokens, whole[1])
     return row_logprobs(model.head, hidden.flatten(0, 2), tokens.flatten(), model.suppressed, 1.0)[0]
 
 
-def _sampling_bytes(model: PretrainedSpeechModel, step: Step, heard: Sequence[torch.Tensor]) -> int:
+def _sampling_bytes(model: PretrainedSpeechModel, step: Step, length: int) -> int:
     config = model.language_model.config
     rows = step.prompts * step.group_size
-    with torch.no_grad():
-        length = _prompts(model, heard, step).shape[1] + step.completion_tokens
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     number = 2 if step.bf16 else model.network.dtype.itemsize

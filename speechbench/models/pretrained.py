@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER
 from speechbench.errors import SpeechbenchError, UsageError
-from speechbench.hub import resolve
+from speechbench.hub import resolve, snapshot_of
 from speechbench.models import adapted, lora
 from speechbench.models.base import special_tokens
 from speechbench.models.embedding import HearingModel
@@ -80,7 +80,7 @@ class PretrainedSpeechModel(HearingModel):
         learning = learning_parts(train)
         torch_dtype = dtype_of(dtype)
         check_attention(attention, torch_dtype, device_of(device))
-        new = lora.Lora(lora_rank, lora_alpha, lora_targets) if lora_rank else None
+        new = lora.asked_for(lora_rank, lora_alpha, lora_targets)
         folder = resolve(checkpoint, revision, FILES if is_weightless() else None)
         mode = adapted.mode_of(folder, adapter, is_new=new is not None, train=train)
         self.name = f"{self.model_types[0].replace('_', '-')}(checkpoint={checkpoint})"
@@ -109,7 +109,7 @@ class PretrainedSpeechModel(HearingModel):
         self.register_buffer("_suppressed", suppressed, persistent=False)
         if self.language_model.config._attn_implementation != attention:
             self.language_model.set_attn_implementation(attention)
-        if device is not None:
+        if device is not None and not is_weightless():
             self.to(device)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -147,13 +147,14 @@ class PretrainedSpeechModel(HearingModel):
     def provenance(self) -> Mapping[str, Any]:
         """What decides its outputs and what learns.
 
-        Checkpoint, revision (a commit of the hub's), dtype, device, attention, a hash of a rendered prompt, which parts
-        learn, the settings of a new LoRA and what was done with the checkpoint's own adapter.
+        Checkpoint (name on the hub, or of the folder), revision (a commit of the hub's), dtype, device, attention, a
+        hash of a rendered prompt, which parts learn, the settings of a new LoRA and what was done with the checkpoint's
+        own adapter.
         """
-        is_snapshot = self.folder.parent.name == "snapshots"
+        name, commit = snapshot_of(self.folder) or (self.folder.name, None)
         return {
-            "checkpoint": self.folder.name if not is_snapshot else self.folder.parent.parent.name,
-            "revision": self.folder.name if is_snapshot else None,
+            "checkpoint": name,
+            "revision": commit,
             "prompt_sha256": hashlib.sha256(self.render(f"{AUDIO_PLACEHOLDER} ?").encode()).hexdigest(),
             "dtype": str(self.network.dtype).removeprefix("torch."),
             "device": str(self.device),

@@ -13,6 +13,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from speechbench.errors import MissingError, SpeechbenchError
+from speechbench.hub import TOKENIZERS
 from speechbench.models.checkpoint import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -27,7 +28,6 @@ from speechbench.models.weightless import empty_network, is_weightless
 
 PROMPTING = "speechbench.json"
 """File of a checkpoint that says how the model is prompted; the hub's checkpoints have none."""
-_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")  # one of which every tokenizer of transformers is made from
 
 
 def load_network(folder: Path, architecture: str, model_types: Sequence[str], dtype: torch.dtype) -> PreTrainedModel:
@@ -101,7 +101,7 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> PreTrained
     """
     if (folder / TEKKEN).is_file():
         return load_tekken(folder / TEKKEN)
-    if not any(True for pattern in _TOKENIZERS for _ in folder.glob(pattern)):  # transformers 5 would make an empty one
+    if not any(True for pattern in TOKENIZERS for _ in folder.glob(pattern)):  # transformers 5 would make an empty one
         raise SpeechbenchError(f"{folder} lacks its tokenizer; {MEND}")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from speechbench.errors import SpeechbenchError
 
@@ -71,6 +71,7 @@ def empty_network(class_: Any, folder: Path, dtype: torch.dtype) -> PreTrainedMo
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if config.__class__ is not class_.config_class:  # the network is a part of what the config describes
             config = next(part for part in vars(config).values() if isinstance(part, class_.config_class))
+        _hold_in(config, dtype)
         with torch.device("meta"):
             network = class_._from_config(config, dtype=dtype)
     except (OSError, ValueError, TypeError, KeyError, StopIteration) as error:
@@ -79,3 +80,12 @@ def empty_network(class_: Any, folder: Path, dtype: torch.dtype) -> PreTrainedMo
     network.config.name_or_path = str(folder)
     found: PreTrainedModel = network
     return found
+
+
+def _hold_in(config: PretrainedConfig, dtype: torch.dtype) -> None:
+    """As loading does: transformers 4 would make each part in the dtype that its part of the config names."""
+    config.dtype = dtype
+    for name in config.sub_configs:
+        part = getattr(config, name, None)
+        if part is not None:
+            _hold_in(part, dtype)

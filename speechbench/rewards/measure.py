@@ -17,6 +17,7 @@ from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.rewards.base import Batch, Reward, mean_statistics, no_logprobs
+from speechbench.rewards.needs import lacking
 
 _SHOWN = 60  # characters of a hypothesis in an error
 _ONE_EACH = "return one finite number per hypothesis, or None where the reward does not apply"
@@ -270,7 +271,5 @@ def _which(batch: Batch, index: int) -> str:
 
 def _unmet(reward: Reward, batch: Batch) -> str:
     """Which of the reward's needs the first example does not meet."""
-    example = batch.examples[0]
-    present = {"reference": example.references, "source": example.source, "audio": example.audio}
-    unmet = [need for need in sorted(reward.needs) if not present.get(need, True)]
+    unmet = lacking(reward, batch.examples[:1])
     return f", which has no {' and no '.join(unmet)}" if unmet else ""

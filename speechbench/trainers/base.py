@@ -23,7 +23,7 @@ from transformers import PrinterCallback, Trainer
 from speechbench import distributed
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.decoding import telling
-from speechbench.errors import SpeechbenchError, writing
+from speechbench.errors import DivergedError, SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward, total_usage
@@ -179,13 +179,14 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         """Stops the training at a NaN or an infinity, before the optimizer puts it into the weights.
 
         Raises:
-            SpeechbenchError: With the step and the remedy.
+            DivergedError: With the step and the remedy.
         """
         if not torch.isfinite(value):
-            raise SpeechbenchError(
+            norm = self.config.max_grad_norm
+            bound = f"lower max_grad_norm (now {norm:g})" if norm else "set max_grad_norm: 1 (now 0, no clipping)"
+            raise DivergedError(
                 f"{self.subject}: the {what} of step {self.state.global_step + 1} is {value.item()}, so training "
-                f"stopped: lower learning_rate (now {self.config.learning_rate:g}) or max_grad_norm (now "
-                f"{self.config.max_grad_norm:g}) in --config"
+                f"stopped: lower learning_rate (now {self.config.learning_rate:g}) or {bound} in --config"
             )
 
     def step_learned(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -134,6 +135,38 @@ class TrainConfig:
         """Refuses a field that is not a finite number of 0 or more."""
         value = getattr(self, name)
         self.require(math.isfinite(value) and value >= 0, name, f"give 0 or more, {example}")
+
+    def notes(self, processes: int = 1) -> list[str]:
+        """What a person should know of options that they set: those that do nothing as the others are, and traps.
+
+        Args:
+            processes: How many train together.
+
+        Returns:
+            Sentences, each naming the option, why, and the remedy where there is one; none for the defaults.
+        """
+        return list(self._notes(processes))
+
+    def is_set(self, name: str) -> bool:
+        """Whether a field is away from its default."""
+        (default,) = (field.default for field in dataclasses.fields(self) if field.name == name)
+        return bool(getattr(self, name) != default)
+
+    def inert(self, name: str, why: str) -> Iterator[str]:
+        """The note on an option that does nothing, if it was set."""
+        if self.is_set(name):
+            yield f"{name}={getattr(self, name)!r} changes nothing: {why}"
+
+    def _notes(self, processes: int) -> Iterator[str]:
+        """For subclasses to add to."""
+        if self.lr_scheduler_type == "constant":
+            why = "lr_scheduler_type='constant' has no warm-up; set lr_scheduler_type: constant_with_warmup"
+            yield from self.inert("warmup_ratio", why)
+        if self.eval_steps is not None and self.eval_steps >= self.max_steps:
+            yield (
+                f"eval_steps={self.eval_steps} chooses nothing: of max_steps={self.max_steps} only the last is "
+                "measured; lower eval_steps"
+            )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainResult
 from speechbench.trainers.grpo_config import GrpoConfig
 from speechbench.trainers.losses import LOSS_TYPES, RATIOS, Window, advantages, batch_std, group_std, k1, k3
+from speechbench.trainers.memory_errors import saying_how_to_do_without
 from speechbench.trainers.rolling import draw, note_groups, token_mean
 
 __all__ = ["Group", "GrpoConfig", "GrpoTrainer", "policy_loss", "train"]
@@ -29,7 +30,8 @@ class Scored:
     """Completions with their rewards and what the loss needs of them; nothing here carries a gradient.
 
     Attributes:
-        completions: Their mask holds the tokens in the loss.
+        completions: Their mask holds the tokens in the loss: none of a completion without a reward, nor of a group
+            with fewer than two to compare.
         rewards_PG: What is compared: NaN where the reward does not apply.
         off_policy_PG: Which completions the policy did not write itself.
         kl_PG: On which completions the KL is taken.
@@ -130,8 +132,12 @@ class GrpoTrainer(SpeechTrainer[Group]):
 
     def __init__(self, model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> None:
         self.reward = reward
+        self.config = config
         self._samples: list[Group] = []
-        self.before_training = None if config.beta == 0 else model.frozen_copy()
+        self.before_training = None
+        if config.beta > 0:
+            with saying_how_to_do_without(self.subject, config.beta):
+                self.before_training = model.frozen_copy()
         super().__init__(model, benchmark, config)
 
     @property
@@ -188,7 +194,8 @@ class GrpoTrainer(SpeechTrainer[Group]):
         if is_kl_in_reward and written_PGT is not None and reference_PGT is not None:
             penalty_PG = c.beta * k1(reference_PGT, written_PGT).double().sum(-1)
             rewards_PG = rewards_PG - penalty_PG.masked_fill(~kl_PG, 0.0)
-        in_loss_PG = ~rewards_PG.isnan()
+        is_compared_P1 = (~compared_PG.isnan()).sum(-1, keepdim=True) >= 2  # else there is nothing to learn from
+        in_loss_PG = ~rewards_PG.isnan() & is_compared_P1
         if c.mask_truncated_completions:
             in_loss_PG = in_loss_PG & completions.finished
         mask_PGT = completions.mask & in_loss_PG[..., None]
@@ -251,14 +258,6 @@ class GrpoTrainer(SpeechTrainer[Group]):
         mean_entropy = entropy_PGT.sum() / rollout.completions.mask.sum().clamp(min=1)
         self.note(clip_share=terms.clip_share.item(), entropy=mean_entropy.item())
         return terms.loss
-
-    def run(self) -> TrainResult:
-        """Trains; says first, and keeps with the warnings, what the options do not do."""
-        notes = tuple(f"{self.subject}: {note}" for note in self.config.notes(self.accelerator.num_processes))
-        for note in notes:
-            self.config.progress.tell(note)
-        result = super().run()
-        return dataclasses.replace(result, warnings=(*notes, *result.warnings))
 
 
 def train(model: SpeechModel, benchmark: Benchmark, reward: Reward, config: GrpoConfig) -> TrainResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ class GrpoConfig(TrainConfig):
         loss_type: "dapo", the paper's: all tokens of a step count alike. "grpo": all samples do, whatever their length.
             "dr_grpo": the tokens' sum over samples · `max_completion_length`. "bnpo": the tokens of each forward pass
             count alike, and so do the passes. "cispo": as "dapo", but the ratio, cut at `epsilon_high`, is a weight
-            without gradient. Only completions with tokens in the loss are counted.
+            without gradient. Only completions with tokens in the loss are counted; TRL's "grpo" and "dr_grpo" count
+            those that were masked and those without a reward too.
         importance_sampling_level: "token": each has its ratio; "sequence": a completion has one, the geometric mean of
             its tokens' (GSPO), for `loss_type` "grpo" only. References of mixed-grpo keep their tokens' own.
         beta: Weight of the KL to the model before training; 0: there is no such model, and no pass through it.
@@ -38,7 +38,8 @@ class GrpoConfig(TrainConfig):
         epsilon: The ratio is clipped to [1 − epsilon, 1 + epsilon_high]. With one update per batch of samples, as
             here, the ratio is 1 and nothing is clipped; it acts from the second update of `num_iterations` on.
         epsilon_high: `None` for `epsilon`; DAPO's paper has 0.28. For "cispo" the bound itself, 1 or more.
-        num_iterations: Optimizer steps taken on each batch of samples.
+        num_iterations: Optimizer steps taken on each batch of samples. The examples that come up meanwhile are passed
+            over: of each epoch, shuffled anew, every `num_iterations`-th window of batches is sampled.
         scale_rewards: Advantages are divided by the std of the rewards: of the "group", of the "batch" (all that one
             step learns from, on all processes), or by nothing ("none").
         std_floor: Least std that is divided by; as ever, 1e-4 is added to it.
@@ -99,28 +100,8 @@ class GrpoConfig(TrainConfig):
         """How far the ratio may go."""
         return Bounds(self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high)
 
-    def notes(self, processes: int = 1) -> list[str]:
-        """What a person should know of options that they set: those that do nothing as the others are, and traps.
-
-        Args:
-            processes: How many train together.
-
-        Returns:
-            Sentences, each naming the option, why, and the remedy where there is one; none for the defaults.
-        """
-        return list(self._notes(processes))
-
-    def is_set(self, name: str) -> bool:
-        """Whether a field is away from its default."""
-        (default,) = (field.default for field in dataclasses.fields(self) if field.name == name)
-        return bool(getattr(self, name) != default)
-
-    def inert(self, name: str, why: str) -> Iterator[str]:
-        """The note on an option that does nothing, if it was set."""
-        if self.is_set(name):
-            yield f"{name}={getattr(self, name)!r} changes nothing: {why}"
-
     def _notes(self, processes: int) -> Iterator[str]:
+        yield from super()._notes(processes)
         is_cispo = self.loss_type == "cispo"
         if self.num_iterations == 1:
             one = "with one update per batch of samples (num_iterations=1) the ratio is 1"

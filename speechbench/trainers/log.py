@@ -70,12 +70,14 @@ class Log:
             self.config.progress.tell(warning)
 
     def go_on(self, step: int) -> None:
-        """Keeps the lines up to a step, and knows what was warned of in them.
+        """Keeps the lines up to a step, and knows what was warned of in them; tells what to know of the options.
 
         Raises:
             SpeechbenchError: If the file cannot be written.
         """
         self.watch.hear_again(truncate_log(self.path, step))
+        for note in self.watch.notes:
+            self.config.progress.tell(note)
 
 
 def _means(noted: Iterable[Mapping[str, list[float]]]) -> dict[str, float]:

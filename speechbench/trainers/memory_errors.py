@@ -5,30 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from speechbench.errors import SpeechbenchError
+from speechbench.out_of_memory import ShortOfMemoryError, is_out_of_memory
 from speechbench.trainers.config import TrainConfig
 
 _LEAST = {"num_generations": 2, "per_device_train_batch_size": 1, "max_completion_length": 1}
-_SAID = (
-    "out of memory",  # CUDA's, MPS'
-    "can't allocate memory",  # the CPU's
-    "Cannot allocate memory",  # the operating system's
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-"""What torch's plain `RuntimeError`s say of it."""
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says that memory was short, or was raised because another one did."""
-    if error is None:
-        return False
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    if isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID):
-        return True
-    return is_out_of_memory(error.__cause__)
 
 
 @contextmanager
@@ -41,16 +22,39 @@ def saying_what_to_lower(subject: str, config: TrainConfig, step: Callable[[], i
         step: Gives the number of the step that is being taken.
 
     Raises:
-        SpeechbenchError: Instead of the error of torch, numpy or a reward.
+        SpeechbenchError: Instead of the error of torch, numpy or a reward; one that says already what helps stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ShortOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise SpeechbenchError(
+            f"{subject} ran out of memory in step {step()}: {_remedies(config)}, or free memory and run the "
+            "same command again, which goes on from the last checkpoint"
+        ) from error
+
+
+@contextmanager
+def saying_how_to_do_without(subject: str, beta: float) -> Iterator[None]:
+    """Turns the lack of memory for the model before training into one sentence with the remedy.
+
+    Args:
+        subject: What trains on what, as sentences begin.
+        beta: Its weight of the KL, which is what that model is for.
+
+    Raises:
+        ShortOfMemoryError: Instead of torch's error.
     """
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise SpeechbenchError(
-            f"{subject} ran out of memory in step {step()}: {_remedies(config)}, or free memory and run the "
-            "same command again, which goes on from the last checkpoint"
+        raise ShortOfMemoryError(
+            f"{subject} ran out of memory as it copied the model that the KL is taken to: set beta: 0 (now {beta:g}) "
+            "in --config, or give the model lora_rank=16, whose weights alone are then copied, or free memory, and run "
+            "the same command again"
         ) from error
 
 

@@ -118,11 +118,12 @@ class MixedGrpoTrainer(GrpoTrainer):
         groups = super().compare(window)
         for group in groups:
             size_PG = group.advantages_PG.abs()
-            own_PG = group.advantages_PG[~group.off_policy_PG]
             self.note(
-                reference_advantage_share=(size_PG[group.off_policy_PG].sum() / size_PG.sum().clamp(min=1e-9)).item(),
-                positive_on_policy_share=(own_PG > 0).float().mean().item(),
+                reference_advantage_share=(size_PG[group.off_policy_PG].sum() / size_PG.sum().clamp(min=1e-9)).item()
             )
+            own = group.advantages_PG[~group.off_policy_PG & ~group.rewards_PG.isnan()]
+            if len(own):
+                self.note(positive_on_policy_share=(own > 0).float().mean().item())
         return groups
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from speechbench.distributed import world_size
 from speechbench.rewards.base import Reward
 from speechbench.trainers.config import TrainConfig
 
@@ -42,20 +43,24 @@ class Watch:
         config: Of the training; its values are named in the remedies.
         reward: What is trained on; `None` where the trainer takes none. Of a control's rewards nothing is
             expected, so nothing is said of them.
+
+    Attributes:
+        notes: What is known of the options before anything is trained, as `TrainConfig.notes` says it.
     """
 
     def __init__(self, subject: str, config: TrainConfig, reward: Reward | None) -> None:
         self.subject = subject
         self.config = config
         self.reward = None if reward is None or reward.family == "control" else reward
+        self.notes = tuple(f"{subject}: {note}" for note in config.notes(world_size()))
         self._said: dict[str, str] = {}
         self._last: defaultdict[str, deque[tuple[int, float]]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._first: list[float] = []
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """All that was said so far."""
-        return tuple(self._said.values())
+        """All that was said so far, the notes first."""
+        return (*self.notes, *self._said.values())
 
     def hear(self, line: Mapping[str, Any]) -> list[str]:
         """Takes in one line of the log.

@@ -57,6 +57,7 @@ def write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_table(pyarrow.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows]), folder / "m.parquet")
 
 
+@pytest.mark.slow
 @given(st.lists(lines, min_size=1, max_size=4))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_format_gives_the_same_examples(tmp_path: Path, written: Sequence[dict[str, Any]]) -> None:

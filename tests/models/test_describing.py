@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from speechbench.cli import main
@@ -47,6 +48,36 @@ def test_a_folder_without_its_weights_is_enough(random_folder: Path, tmp_path: P
         if file.suffix != ".safetensors":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     assert shown(str(tmp_path))["parts"] == shown(str(random_folder))["parts"]
+
+
+def test_show_says_where_the_model_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def device(spec: str) -> str:
+        provenance = shown(spec, "--group-size", "1", "--completion-tokens", "2")["provenance"]
+        return str(provenance["device"])  # type: ignore[index]
+
+    assert device("tiny") == device("tiny(device=cpu)") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device(spec) for spec in ("tiny", "tiny(device='cuda:1')", "tiny(device=cpu)")] == ["cuda", "cuda:1", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (
+            ("--seconds", "3", "--completion-tokens", "1000"),
+            "30 of them audio, and completions of 1000 more do not fit",
+        ),
+        (("--seconds", "0.001"), "0.001 s of audio are too few: take 0.025 s or more"),
+        (("--seconds", "3.5"), "takes no 3.5 s of audio: take 3 s or less"),
+    ],
+)
+def test_what_a_training_would_refuse_has_no_memory(
+    step: tuple[str, ...], why: str, random_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speechbench.models.granite_speech.GraniteSpeech.longest", 3.0)
+    card = shown(str(random_folder), *step)
+    assert card["memory"] is None and why in str(card["unknown"]) and card["parts"]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,24 @@ def test_a_prompt_and_its_completion_have_to_fit(random_model: GraniteSpeech, ex
         random_model.embed(examples)
 
 
+def test_what_was_kept_follows_the_model(
+    random_model: GraniteSpeech, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere:
+        """What was kept of an audio before the model was moved."""
+
+        def __init__(self, hidden: torch.Tensor) -> None:
+            self.hidden = hidden
+
+        def to(self, device: torch.device) -> torch.Tensor:
+            return self.hidden.to(device)
+
+    before = random_model.embed(examples)
+    kept = {audio: Elsewhere(hidden) for audio, hidden in random_model._encoded.items()}
+    monkeypatch.setattr(random_model, "_encoded", kept)
+    assert torch.equal(random_model.embed(examples).embeddings, before.embeddings)
+
+
 def test_audio_that_is_too_long_is_refused_with_its_example(
     random_model: GraniteSpeech, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,5 +102,5 @@ def test_audio_that_is_too_long_is_refused_with_its_example(
     for samples, name in ((16000, "fits.wav"), (16001, "long.wav")):
         soundfile.write(tmp_path / name, np.random.default_rng(0).standard_normal(samples) * 0.1, 16000)
     random_model.embed([dataclasses.replace(examples[0], audio=Audio(tmp_path / "fits.wav"))])
-    with pytest.raises(SpeechbenchError, match=r"'e0': its audio .*long\.wav lasts 1\.0 s, but .* takes 1 s at"):
+    with pytest.raises(SpeechbenchError, match=r"'e0': its audio .*long\.wav lasts 1\.01 s, but .* takes 1 s at"):
         random_model.embed([dataclasses.replace(examples[0], audio=Audio(tmp_path / "long.wav"))])

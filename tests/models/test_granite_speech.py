@@ -72,6 +72,7 @@ def test_probabilities_sum_to_one_over_what_may_be_written(model: GraniteSpeech,
     assert (probabilities[..., model.suppressed] == 0).all() and not model.suppressed[model.end_token]
 
 
+@pytest.mark.slow
 def test_sampling_follows_the_probabilities_and_never_writes_special_tokens(
     random_model: GraniteSpeech, examples: list[Example]
 ) -> None:
@@ -175,6 +176,8 @@ def _of_another_shape(path: Path) -> None:
         ("model.safetensors", lambda path: path.write_bytes(b""), "cut off or broken"),
         ("model.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"a": "b.safetensors"}}'),
          r"b\.safetensors, named by .*index\.json, is not there"),
+        ("model.safetensors.index.json", lambda path: path.write_text('{"weight_map": ["a.safetensors"]}'),
+         "its 'weight_map' does not say which file"),
         ("config.json", Path.unlink, r"has no config\.json"),
         ("config.json", lambda path: path.write_text("{"), r"config\.json is no JSON"),
         ("config.json", lambda path: path.write_text("[]"), r"config\.json holds no JSON object"),

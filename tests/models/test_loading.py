@@ -98,6 +98,18 @@ def test_a_run_from_a_run_of_a_users_model_is_loaded_by_that_model(mine: Path) -
     assert len({m.fingerprint for m in (model, again, load_model("runs/a"))}) == 3
 
 
+def test_a_runs_weights_are_hashed_piece_by_piece(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_model("mine.py:Mine").save(finished("runs/a", "mine.py:Mine"))
+    read = Path.read_bytes
+
+    def of_no_weights(path: Path) -> bytes:
+        assert path.suffix != ".safetensors", "they may not fit into memory"
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", of_no_weights)
+    load_model("runs/a")
+
+
 def test_a_model_goes_where_its_spec_says(monkeypatch: pytest.MonkeyPatch) -> None:
     moves: list[object] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

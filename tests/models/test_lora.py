@@ -130,6 +130,7 @@ def test_the_folder_is_in_pefts_own_format(random_folder: Path, examples: list[E
     torch.testing.assert_close(logprobs(plain, examples), logprobs(model, examples))
 
 
+@pytest.mark.slow
 def test_a_trained_adapter_is_kept_merged_or_trained_on(
     random_folder: Path, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -167,6 +168,9 @@ def test_what_makes_no_sense_is_refused(random_folder: Path, examples: list[Exam
         ({"lora_rank": -1}, "lora_rank=-1"),
         ({"lora_rank": 1.5}, r"lora_rank=1\.5"),
         ({"lora_rank": 4, "lora_alpha": 0}, "lora_alpha=0"),
+        ({"lora_rank": 4, "lora_targets": 5}, "lora_targets=5: give names"),
+        ({"lora_alpha": 8.0}, r"lora_alpha=8\.0 is of a new LoRA adapter, and none is asked for: add lora_rank"),
+        ({"lora_targets": "q_proj"}, "lora_targets=q_proj is of a new LoRA adapter"),
         ({"lora_rank": 4, "train": "projector"}, r"LoRA is of the language model, which train=projector freezes"),
         ({"adapter": "train"}, "comes with no adapter"),
         ({"adapter": "drop"}, "keep, train, merge"),

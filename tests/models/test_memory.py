@@ -112,6 +112,7 @@ def test_the_estimate_is_within_15_percent_of_what_is_held(
     assert estimated(folder, options, step).peak == pytest.approx(measured, rel=0.15)
 
 
+@pytest.mark.slow
 def test_each_part_of_a_step_costs_what_it_should(folder: Path) -> None:
     plain = estimated(folder, {}, STEP)
     lora = estimated(folder, {"lora_rank": 4}, STEP)
@@ -125,11 +126,27 @@ def test_each_part_of_a_step_costs_what_it_should(folder: Path) -> None:
     assert estimated(folder, {}, {**STEP, "bf16": True}).sampling < plain.sampling
 
 
-def test_the_weights_are_those_of_the_loaded_model() -> None:
-    real = Tiny()
+def test_attention_of_gpus_is_walked_through_too(folder: Path) -> None:
+    def under(attention: str) -> Memory:
+        with without_weights():
+            model = GraniteSpeech(str(folder))
+        model.language_model.config._attn_implementation = attention
+        with simulated(model):
+            return estimate(model, Step(**STEP))
+
+    packed, flex, repeated = (under(name) for name in ("sdpa", "flex_attention", "flash_attention_2"))
+    assert flex == packed
+    assert repeated.activations > 1.5 * packed.activations and repeated.sampling == packed.sampling
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_weights_are_those_of_the_loaded_model(dtype: str) -> None:
+    real = Tiny(dtype=dtype)  # each part of its config names a dtype of its own, as those on the hub do
     with without_weights():
-        empty = Tiny()
-    assert {n: p.shape for n, p in empty.named_parameters()} == {n: p.shape for n, p in real.named_parameters()}
+        empty = Tiny(dtype=dtype)
+    assert [(n, p.shape, p.dtype) for n, p in empty.named_parameters()] == [
+        (n, p.shape, p.dtype) for n, p in real.named_parameters()
+    ]
     learning = [{n for n, p in model.named_parameters() if p.requires_grad} for model in (real, empty)]
     assert learning[0] == learning[1]
     assert all(p.is_meta for p in empty.parameters())

@@ -44,6 +44,7 @@ ODD += ["</s> two <s> <pad>", "Äpfel", " Anna hat Äpfel. ", "zwei " * 20_000, 
 ODD += ["Anna hat heute im Garten zwei rote Äpfel gekauft."]
 
 
+@pytest.mark.slow
 @needs_transformers_4
 @pytest.mark.parametrize("family", ["BERT", "RoBERTa", "XLM-R"])
 @pytest.mark.parametrize("layer", [0, 2, 3])

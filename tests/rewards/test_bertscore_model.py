@@ -105,6 +105,7 @@ ENDLESS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS)
 def test_texts_are_not_cut_where_positions_have_no_end(
     of_bert_score: Peer, write_encoder: Callable[..., Path], encoders: dict[str, Path], tmp_path: Path, name: str

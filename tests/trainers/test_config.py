@@ -14,6 +14,7 @@ from speechbench.errors import UsageError
 from speechbench.trainers.config import SCHEDULERS, TrainConfig
 from speechbench.trainers.grpo import GrpoConfig
 from speechbench.trainers.mixed_grpo import MixedGrpoConfig
+from speechbench.trainers.rejection_sft import RejectionSftConfig
 from speechbench.trainers.sft import SftConfig
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -31,7 +32,7 @@ OF_GRPO = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [SftConfig, GrpoConfig, MixedGrpoConfig])
+@pytest.mark.parametrize("kind", [SftConfig, RejectionSftConfig, GrpoConfig, MixedGrpoConfig])
 @pytest.mark.parametrize(("name", "value"), OF_ALL)
 def test_every_trainer_refuses(kind: type[TrainConfig], name: str, value: float) -> None:
     with pytest.raises(UsageError, match=rf"^{name}={value!r}: ".replace("+", r"\+")) as caught:
@@ -90,6 +91,24 @@ def test_the_schedules_are_those_of_transformers_that_need_no_settings() -> None
         return True
 
     assert sorted(SCHEDULERS) == sorted(s.value for s in SchedulerType if works(s.value))
+
+
+@pytest.mark.parametrize("kind", [SftConfig, RejectionSftConfig, GrpoConfig, MixedGrpoConfig])
+def test_what_does_nothing_in_the_loop_is_said(kind: type[TrainConfig]) -> None:
+    (note,) = kind(Path(), lr_scheduler_type="constant", warmup_ratio=0.1).notes()
+    assert note.startswith("warmup_ratio=0.1 changes nothing: lr_scheduler_type='constant' has no warm-up; set ")
+    (note,) = kind(Path(), max_steps=4, eval_steps=4).notes()
+    assert note.startswith("eval_steps=4 chooses nothing: of max_steps=4 only the last is measured")
+    for schedule in SCHEDULERS:
+        said = kind(Path(), max_steps=4, eval_steps=3, lr_scheduler_type=schedule, warmup_ratio=0.25).notes()
+        assert bool(said) == (not warms_up(schedule))
+    assert kind(Path()).notes() == kind(Path(), lr_scheduler_type="constant").notes() == []
+
+
+def warms_up(schedule: str) -> bool:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    get_scheduler(schedule, optimizer, num_warmup_steps=2, num_training_steps=8)
+    return bool(optimizer.param_groups[0]["lr"] == 0)
 
 
 def test_the_edges_are_allowed() -> None:

@@ -65,6 +65,7 @@ def train(few: Benchmark, folder: Path) -> tuple[list[list[str]], GraniteSpeech]
     return [e.audio.threads for e in benchmark.examples if isinstance(e.audio, Watched)], model
 
 
+@pytest.mark.slow
 def test_batches_are_decoded_ahead_once_each(few: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "_background", Finishing(2))
     heard, model = train(few, tmp_path / "ahead")

@@ -207,6 +207,26 @@ def test_a_kl_in_the_reward_is_taken_off_before_rewards_are_compared(few: Benchm
     assert trainer._logged["reward"][0] == trainer._logged["reward"][1]  # the log shows the reward itself
 
 
+class Listed(Reward):
+    """Gives each completion of a step what stands in a list, whatever it says."""
+
+    display = "listed"
+
+    def __init__(self, rewards: Sequence[float | None]) -> None:
+        self.rewards = rewards
+
+    def score(self, batch: Batch) -> Sequence[float | None]:
+        return self.rewards
+
+
+def test_what_has_no_reward_or_nobody_to_be_compared_with_leaves_the_loss(few: Benchmark, tmp_path: Path) -> None:
+    listed = Listed([None, 0.2, 0.9, 0.4, None, None, 0.5, None, None, None, None, None])
+    trainer = GrpoTrainer(Tiny(), few, listed, small(tmp_path, per_device_train_batch_size=3))
+    group = trainer.roll_out(few.load("train", 3))
+    assert group.completions.mask.any(-1).tolist() == [[False, True, True, True], [False] * 4, [False] * 4]
+    assert group.samples == 3 and (group.advantages_PG[1:] == 0).all()
+
+
 class ByLength(Reward):
     display = "length"
 

@@ -25,6 +25,7 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted_and_checkpoints_are_small(few: Benchmark, tmp_path: Path) -> None:
     reward = load_reward("bleu", few)
     whole = GrpoConfig(output_dir=tmp_path / "whole", max_steps=4, per_device_train_batch_size=2, num_generations=4,
@@ -53,6 +54,7 @@ def test_resumed_equals_uninterrupted_and_checkpoints_are_small(few: Benchmark, 
     assert torch.equal(*(x.network.state_dict()[min(moved)] for x in (load_model(str(final)), resumed)))  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_later_stage_goes_on_with_the_adapter_and_is_measured_against_its_start(
     few: Benchmark, tmp_path: Path
 ) -> None:

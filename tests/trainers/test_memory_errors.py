@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from speechbench.benchmarks.base import Benchmark
 from speechbench.errors import SpeechbenchError
 from speechbench.models.base import Completions
 from speechbench.models.tiny import Tiny
+from speechbench.out_of_memory import ShortOfMemoryError, is_out_of_memory
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.trainers import grpo, sft
 from speechbench.trainers.checkpoints import last_complete
 from speechbench.trainers.config import TrainConfig
 from speechbench.trainers.grpo import GrpoConfig
-from speechbench.trainers.memory_errors import is_out_of_memory, saying_what_to_lower
+from speechbench.trainers.memory_errors import saying_what_to_lower
 from speechbench.trainers.sft import SftConfig
 
 SENTENCE = (
@@ -76,6 +78,7 @@ def config_of(folder: Path) -> GrpoConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [too_much, of_cuda])
 @pytest.mark.parametrize("at", ["sampling", "reference", "learning"])
 def test_it_is_one_sentence_wherever_it_happens(
@@ -92,6 +95,26 @@ def test_it_is_one_sentence_wherever_it_happens(
 def test_a_reward_that_runs_out_of_memory_is_one_too(few: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(SpeechbenchError, match=SENTENCE):
         grpo.train(Tiny(), few, Hungry(), config_of(tmp_path))
+
+
+class Uncopied(Tiny):
+    def frozen_copy(self) -> Tiny:
+        too_much()
+        raise AssertionError
+
+
+def test_the_model_before_training_may_be_what_is_too_much(few: Benchmark, tmp_path: Path) -> None:
+    bleu, config = load_reward("bleu", few), config_of(tmp_path)
+    said = r"^grpo on reward BLEU ran out of memory as it copied .*: set beta: 0 \(now 0\.02\) in --config, or "
+    with pytest.raises(SpeechbenchError, match=said):
+        grpo.train(Uncopied(), few, bleu, config)
+    assert grpo.train(Uncopied(), few, bleu, dataclasses.replace(config, max_steps=1, beta=0.0)).steps == 1
+
+
+def test_what_says_already_what_helps_is_not_said_again() -> None:
+    """As of a validation, where lowering the size of a group is of no use."""
+    with pytest.raises(ShortOfMemoryError, match=r"^validation$"), saying_what_to_lower("sft", config_of(Path()), int):
+        raise ShortOfMemoryError("validation") from MemoryError()
 
 
 def test_other_errors_stay_what_they_are(few: Benchmark, tmp_path: Path) -> None:

@@ -95,6 +95,17 @@ def test_references_outside_of_the_baseline_lift_every_samples_advantage(
     torch.testing.assert_close(lifted_PG, (above_P[:, None] / 5).expand_as(lifted_PG), rtol=1e-4, atol=1e-6)
 
 
+def test_a_sample_without_a_reward_is_none_that_could_keep_a_positive_advantage(
+    trainer: MixedGrpoTrainer, few: Benchmark
+) -> None:
+    group = rolled(trainer, few.load("train", 1))
+    scored = {f.name: getattr(group, f.name) for f in dataclasses.fields(Scored)}
+    for rewards, share in (([math.nan, 0.9, 0.0, math.nan, 0.8], [0.5]), ([math.nan] * 4 + [1.0], None)):
+        trainer._logged.clear()
+        trainer.compare([Scored(**{**scored, "rewards_PG": torch.tensor([rewards], dtype=torch.float64)})])
+        assert trainer._logged.get("positive_on_policy_share") == share
+
+
 def test_samples_that_are_all_alike_give_a_reference_no_scale_but_the_floor(
     trainer: MixedGrpoTrainer, few: Benchmark
 ) -> None:

@@ -68,6 +68,7 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return float((difference / sum(float(value.double().square().sum()) for value in one.values())) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", KINDS)
 def test_two_batches_accumulated_give_the_gradient_of_one_of_twice_the_size(
     few: Benchmark, tmp_path: Path, trainer: str
@@ -93,6 +94,7 @@ class Counts(Tiny):
         self.ran += layer.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", KINDS)
 def test_gradient_checkpointing_changes_no_gradient_and_no_sample(few: Benchmark, tmp_path: Path, trainer: str) -> None:
     kept, kept_log, model = learn(trainer, few, tmp_path / "a", Counts(), max_steps=2)
@@ -105,6 +107,7 @@ def test_gradient_checkpointing_changes_no_gradient_and_no_sample(few: Benchmark
     assert not other.language_model.is_gradient_checkpointing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", KINDS)
 def test_bfloat16_gives_the_gradient_within_its_precision(few: Benchmark, tmp_path: Path, trainer: str) -> None:
     class Fixed(Tiny):

@@ -113,6 +113,7 @@ def test_without_a_reward_nothing_is_learned_and_it_is_counted(few: Benchmark, t
     assert trainer._logged["kept_reward"] == [1.0]
 
 
+@pytest.mark.slow
 def test_the_reward_rises_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
     bleu = load_reward("bleu", few)
     settings = {"max_steps": 12, "limit": 2, "per_device_train_batch_size": 2, "learning_rate": 3e-4}
@@ -141,6 +142,7 @@ def test_what_makes_no_sense_is_refused(name: str, value: float) -> None:
         config(Path(), **{name: value})
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path) -> None:
     bleu, settings = load_reward("bleu", few), {"save_steps": 2, "num_generations": 2, "seed": 3}
     straight, stopped = Tiny(), Tiny()

@@ -98,6 +98,7 @@ def test_a_stop_within_the_updates_on_one_batch_of_samples_comes_after_them(
     assert_resumes(few, trainer, whole, Ends(16, kills=False), 18)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"bf16": True}, {"gradient_checkpointing": True}, {"eval_steps": 3}])
 def test_a_short_training_resumes_under_every_option_of_the_loop(
     few: Benchmark, tmp_path: Path, changes: dict[str, object]

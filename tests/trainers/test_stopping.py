@@ -170,6 +170,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(few: Bench
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_loss_that_becomes_no_number_leaves_the_last_good_checkpoint(few: Benchmark, tmp_path: Path) -> None:
     class Diverges(Tiny):
         """From the third learning pass on."""
@@ -202,7 +203,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_are_spoilt(
     learns.register_hook(lambda gradient: gradient * float("inf"))
     before = weights(model)
     config = SftConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, max_grad_norm=max_grad_norm)
-    with pytest.raises(SpeechbenchError, match=r"the gradient norm of step 1 is (nan|inf), "):
+    with pytest.raises(SpeechbenchError, match=r"1 is (nan|inf), .*(lower max_\w+ \(now 1\)|set max_\w+: 1 \(now 0)"):
         sft.train(model, few, None, config)
     assert all(torch.equal(before[name], value) for name, value in weights(model).items())
 
@@ -215,6 +216,7 @@ def largest_file() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "what"),
     [
@@ -275,6 +277,7 @@ def test_a_trained_model_that_cannot_be_written_is_written_by_the_next_call(
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-1", "final"]
 
 
+@pytest.mark.slow
 def test_warnings_come_once_across_a_stop(few: Benchmark, tmp_path: Path) -> None:
     """The base never gets a whole sentence right within four tokens."""
     settings: dict[str, Any] = {

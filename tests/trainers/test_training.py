@@ -66,6 +66,7 @@ def test_sfts_loss_is_the_references_cross_entropy(few: Benchmark, tmp_path: Pat
     assert loss == pytest.approx(total / tokens, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_sft_lowers_the_loss_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
     config = SftConfig(output_dir=tmp_path, max_steps=12, per_device_train_batch_size=8, limit=8, learning_rate=1e-3)
     result = sft.train(Tiny(), few, None, config)
@@ -98,6 +99,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["sft", "grpo", "mixed-grpo"])
 def test_resumed_equals_uninterrupted(few: Benchmark, tmp_path: Path, trainer: str) -> None:
     kinds = {
@@ -140,6 +142,7 @@ class Depends(Reward):
         return [len(text) + 1e-3 * self.asked for text in batch.hypotheses]
 
 
+@pytest.mark.slow
 def test_kept_scores_go_on_with_the_training(few: Benchmark, tmp_path: Path) -> None:
     """A text that comes again after a resumption has the score it had, not one made anew."""
     config = small(tmp_path / "whole", max_steps=4, save_steps=2, temperature=1e-3, learning_rate=1e-9, limit=2)

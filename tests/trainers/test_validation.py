@@ -65,6 +65,7 @@ class Snapshots(Progress):
         self.asides.append((what, done, total))
 
 
+@pytest.mark.slow
 def test_the_model_that_did_best_on_the_validation_split_is_what_is_left(few: Few, tmp_path: Path) -> None:
     few.max_completion_length = 30
     model = Tiny()
@@ -93,6 +94,7 @@ def test_the_model_that_did_best_on_the_validation_split_is_what_is_left(few: Fe
     assert seconds["validation"] > 0 and result.seconds["validation"] == seconds["validation"]
 
 
+@pytest.mark.slow
 def test_validation_changes_nothing_in_the_training_itself(few: Few, tmp_path: Path) -> None:
     one, other = Tiny(), Tiny()
     seen, unseen = Snapshots(one), Snapshots(other)
@@ -173,6 +175,7 @@ def uninterrupted(few_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder, weights(model), result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "name", "before", "step"),
     [

@@ -33,6 +33,13 @@ def test_healthy_training_is_left_alone() -> None:
     assert heard(watch, 50) == [] and watch.warnings == ()
 
 
+def test_notes_on_the_options_stand_before_what_was_heard() -> None:
+    watch = Watch("sft", SftConfig(Path(), lr_scheduler_type="constant", warmup_ratio=0.5), None)
+    (said,) = heard(watch, WINDOW, overlong_references=0.5)
+    (note,) = watch.notes
+    assert note.startswith("sft: warmup_ratio=0.5 changes nothing") and watch.warnings == (note, said)
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

@@ -112,6 +112,7 @@ def test_the_whole_corpora_have_the_promised_sizes() -> None:
         assert counts["train"] >= 2000 and counts["validation"] >= 200 and counts["test"] >= 300
 
 
+@pytest.mark.slow
 def test_bytes_depend_neither_on_the_number_of_workers_nor_on_the_time(
     covost2: Path, librisqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

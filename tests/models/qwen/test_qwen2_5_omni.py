@@ -30,6 +30,7 @@ def model(omni: Any) -> Qwen25OmniThinker:
     return Qwen25OmniThinker(str(omni.folder), train="encoder+projector+language_model")
 
 
+@pytest.mark.slow
 @example(int(SHORTEST * 16000))
 @example(BLOCK)
 @example(BLOCK + 1)
