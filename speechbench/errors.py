@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,6 +85,19 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         error.filename, error.filename2 = os.fspath(path), None
         raise
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a sentence about a mistyped word: the nearest of those that are known, or else all of them.
+
+    Args:
+        word: As it was written.
+        known: All that there are.
+        cutoff: How alike the nearest must be, 0 to 1, as `difflib.get_close_matches` counts it.
+    """
+    words = list(known)
+    nearest = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(words)}"
 
 
 @contextmanager

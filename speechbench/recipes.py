@@ -5,13 +5,12 @@ A recipe fills in what is not given to `speechbench.planning.plan`; everything i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from speechbench.errors import MissingError, UsageError
+from speechbench.errors import MissingError, UsageError, did_you_mean
 from speechbench.grammar import parse
 from speechbench.registry import BENCHMARKS, MODELS, Registry
 from speechbench.specs import Spec, write
@@ -179,9 +178,7 @@ def get(name: str) -> Recipe:
     from speechbench.paper_recipes import RECIPES
 
     if name not in RECIPES:
-        nearest = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(RECIPES)}"
-        raise UsageError(f"unknown recipe {name!r}: {hint}")
+        raise UsageError(f"unknown recipe {name!r}: {did_you_mean(name, RECIPES)}")
     return RECIPES[name]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from speechbench import builtin
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError, UsageError, did_you_mean
 from speechbench.sources import code_hash_of, file_of, place_of, target_of
 
 T = TypeVar("T")
@@ -184,9 +184,7 @@ class Registry(Generic[T]):
         return plug
 
     def _unknown(self, name: str) -> str:
-        nearest = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(self.names())}"
-        return f"unknown {self.kind} {name!r}: {hint}"
+        return f"unknown {self.kind} {name!r}: {did_you_mean(name, self.names(), cutoff=0.5)}"
 
     def _from_file(self, path: Path, attribute: str) -> T:
         if not path.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import inspect
 import json
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from speechbench.errors import UsageError
+from speechbench.errors import UsageError, did_you_mean
 from speechbench.trainers.base import TrainConfig, TrainResult
 
 _OURS = frozenset({"output_dir", "progress", "seed", "trainer"})  # fields that the ablation sets for each run
@@ -38,9 +37,7 @@ def configure(
     values = dict(defaults)
     for key, value in settings.items():
         if key not in types_of:
-            nearest = difflib.get_close_matches(key, types_of, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(types_of)}"
-            raise UsageError(f"configuration of {name}: there is no {key!r}; {hint}")
+            raise UsageError(f"configuration of {name}: there is no {key!r}; {did_you_mean(key, types_of)}")
         values[key] = typed(value, types_of[key], f"configuration of {name}: {key}={value!r}")
     try:
         config = kind(output_dir=Path(), **values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from abc import ABC, abstractmethod
@@ -10,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from speechbench.errors import MissingError, UsageError
+from speechbench.errors import MissingError, UsageError, did_you_mean
 from speechbench.settings import typed
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ def axes_of(texts: Sequence[str], fields: Collection[str], trials: int | None) -
     axes = [axis_of(text) for text in texts]
     for place, axis in enumerate(axes):
         if axis.name not in fields:
-            nearest = difflib.get_close_matches(axis.name, fields, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(sorted(fields))}"
+            hint = did_you_mean(axis.name, sorted(fields))
             raise UsageError(f"sweep of {axis.name!r}: no trainer here has it; {hint}")
         if axis.name in [other.name for other in axes[:place]]:
             raise UsageError(f"sweep of {axis.name!r}: it is given twice; write all its values once")

@@ -11,16 +11,8 @@ import pytest
 
 from speechbench.errors import UsageError
 from speechbench.planning import Plan, input_of, plan
-from speechbench.progress import Progress
 from speechbench.rewards.shuffled import Shuffled
-
-
-class Told(Progress):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def tell(self, text: str) -> None:
-        self.texts.append(text)
+from tests.sweeping import Told
 
 
 def planned(out: Path, rewards: str = "bleu", trainers: str = "grpo", **grid: object) -> Plan:

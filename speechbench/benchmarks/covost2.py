@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from speechbench.benchmarks.indexed import IndexedBenchmark
 from speechbench.benchmarks.prompts import prompts_for
 from speechbench.benchmarks.row_source import RowSource
 from speechbench.benchmarks.templates import language_name
-from speechbench.errors import MissingError, UsageError
+from speechbench.errors import MissingError, UsageError, did_you_mean
 from speechbench.hub import check_revision, is_hub_name
 from speechbench.languages import primary
 from speechbench.registry import register_benchmark
@@ -86,8 +85,7 @@ class Covost2(IndexedBenchmark):
     ) -> None:
         super().__init__(min_seconds, max_seconds, [prompts_for(self.task, prompts, prompt)])
         if direction not in DIRECTIONS:
-            nearest = difflib.get_close_matches(str(direction), DIRECTIONS, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(DIRECTIONS)}"
+            hint = did_you_mean(str(direction), DIRECTIONS)
             raise UsageError(f"CoVoST 2 has no direction {direction!r}: {hint}")
         self.direction = direction
         self.source_language, self.target_language = direction.split("_")

@@ -19,7 +19,7 @@ from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, SEVERAL_LANGUAGES, SP
 from speechbench.benchmarks.index import Row
 from speechbench.benchmarks.manifest_files import Record, shown
 from speechbench.benchmarks.manifest_paths import Root
-from speechbench.errors import UsageError
+from speechbench.errors import UsageError, did_you_mean
 from speechbench.languages import primary
 
 FIELDS = frozenset(
@@ -237,8 +237,7 @@ def _split(fields: Mapping[str, Any]) -> str:
     split = _text(fields, "split") or "train"
     if split not in SPLITS:
         alike = {"dev": "validation", "val": "validation", "valid": "validation"}.get(split.lower(), split.lower())
-        nearest = difflib.get_close_matches(alike, SPLITS, n=1, cutoff=0.3)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(SPLITS)}"
+        hint = did_you_mean(alike, SPLITS, cutoff=0.3)
         raise BadLine(f"the field 'split' is {shown(split)}: {hint}", "unknown split")
     return split
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from speechbench.errors import UsageError
+from speechbench.errors import UsageError, did_you_mean
 from speechbench.progress import Progress
 from speechbench.run_schema import Best
 
@@ -122,9 +121,8 @@ class TrainConfig:
         Raises:
             UsageError: With the field's name, its value and the fix.
         """
-        nearest = difflib.get_close_matches(str(getattr(self, name)), known := list(known), n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
-        self.require(getattr(self, name) in known, name, hint)
+        words = list(known)
+        self.require(getattr(self, name) in words, name, did_you_mean(str(getattr(self, name)), words))
 
     def require_positive(self, name: str, example: str) -> None:
         """Refuses a field that is not a finite number above 0."""
