@@ -7,7 +7,6 @@ kernels may compute with bfloat16) is not in it.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
 from speechbench.benchmarks.audio import SHORTEST
 from speechbench.errors import UsageError
+from speechbench.models.branches import is_shareable
 from speechbench.models.expectation import row_logprobs
 from speechbench.models.options import FLASH, FLEX
 from speechbench.models.packing import completion_hidden
+from speechbench.models.walking import Peak, most_held
 
 if TYPE_CHECKING:
     from speechbench.models.pretrained import PretrainedSpeechModel
@@ -80,40 +79,6 @@ class Memory:
         return standing + max(self.activations + self.gradients, self.sampling)
 
 
-class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode that counts the bytes of all tensors that are alive.
-
-    Attributes:
-        now: Bytes alive of what was made within the mode, or given to `hold`.
-        most: The most so far.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.most = 0
-        self._alive: dict[int, int] = {}
-
-    def hold(self, tensors: Iterable[Any]) -> None:
-        """Counts tensors, each storage once, until it is freed."""
-        for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                key = storage._cdata
-                if key not in self._alive:
-                    self._alive[key] = storage.nbytes()
-                    self.now += storage.nbytes()
-                    self.most = max(self.most, self.now)
-                    weakref.finalize(storage, self._freed, key)
-
-    def _freed(self, key: int) -> None:
-        self.now -= self._alive.pop(key)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.hold(tree_iter(out))
-        return out
-
-
 def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of tensors that share no storage."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -135,6 +100,7 @@ def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
     if step.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
+    is_shared = is_shareable(model.language_model.config)
     is_repeated = model.language_model.config._attn_implementation == FLASH
     if model.language_model.config._attn_implementation in (FLASH, FLEX):  # whose kernels take no fake tensors
         model.language_model.set_attn_implementation("sdpa")
@@ -143,9 +109,12 @@ def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
     peak = Peak()
     peak.hold([*model.parameters(), *model.buffers(), *heard])
     before = peak.now
-    with peak, torch.autocast("cpu", torch.bfloat16) if step.bf16 else nullcontext():
-        logprobs = _logprobs(model, heard, step, is_repeated)
-        torch.autograd.backward(logprobs.sum())
+
+    def walk() -> None:
+        with torch.autocast("cpu", torch.bfloat16) if step.bf16 else nullcontext():
+            torch.autograd.backward(_logprobs(model, heard, step, is_repeated).sum())
+
+    most = most_held(peak, model.decoder, walk)
     model.zero_grad()
     model.gradient_checkpointing_disable()
     return Memory(
@@ -153,8 +122,8 @@ def estimate(model: PretrainedSpeechModel, step: Step) -> Memory:
         reference=learning if step.with_reference else 0,
         gradients=learning,
         optimizer=2 * learning,
-        activations=max(0, peak.most - before - learning),
-        sampling=_sampling_bytes(model, step, length),
+        activations=max(0, most - before - learning),
+        sampling=_sampling_bytes(model, step, length, is_shared),
     )
 
 
@@ -208,11 +177,13 @@ def _logprobs(
     return row_logprobs(model.head, hidden.flatten(0, 2), tokens.flatten(), model.suppressed, 1.0)[0]
 
 
-def _sampling_bytes(model: PretrainedSpeechModel, step: Step, length: int) -> int:
+def _sampling_bytes(model: PretrainedSpeechModel, step: Step, length: int, is_shared: bool) -> int:
     config = model.language_model.config
     rows = step.prompts * step.group_size
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     number = 2 if step.bf16 else model.network.dtype.itemsize
-    states = 2 * config.num_hidden_layers * rows * heads * size * length * number
+    prompt = length - step.completion_tokens
+    positions = (step.prompts if is_shared else rows) * prompt + rows * step.completion_tokens
+    states = 2 * config.num_hidden_layers * heads * size * positions * number
     return int(states + 3 * rows * config.vocab_size * 8)  # probabilities in float64, cumulated and compared

@@ -1,4 +1,4 @@
-"""Decoding from a branched cache: the prompt runs once, then G rows go on from it."""
+"""Decoding from branches: the prompt runs once, then G rows go on from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from speechbench.models.growing_cache import grow_in_place
+from speechbench.models.branches import branch
 from speechbench.seeds import derive
 
 if TYPE_CHECKING:
@@ -56,16 +56,13 @@ def decode(
         position_ids=(prompt_mask.long().cumsum(-1) - 1).clamp(min=0),
         use_cache=True,
     )
-    cache = out.past_key_values
-    cache.batch_repeat_interleave(group_size)
-    grow_in_place(cache)
+    branches = branch(decoder, out.past_key_values, prompt_mask, group_size)
     logits = model.head(out.last_hidden_state[:, -1]).repeat_interleave(group_size, dim=0)
-    mask = prompt_mask.long().repeat_interleave(group_size, dim=0)  # [row, position]
-    lengths = mask.sum(-1)
+    lengths = prompt_mask.sum(-1).repeat_interleave(group_size, dim=0)
 
     tokens = torch.full((rows, max_tokens), end_token, device=device)
     written = torch.zeros((rows, max_tokens), dtype=torch.bool, device=device)
-    active = torch.arange(rows, device=device)  # which rows the cache still holds
+    active = torch.arange(rows, device=device)  # which rows the branches still hold
     going = torch.ones(rows, dtype=torch.bool, device=device)  # which of those have not ended
     for step in range(max_tokens):
         chosen = _choose(
@@ -79,19 +76,11 @@ def decode(
         going = going & (chosen != end_token)
         if not going.any() or step + 1 == max_tokens:
             break
-        if 2 * int(going.sum()) < len(going):  # leave ended rows behind once they are the most
-            keep = going.nonzero().squeeze(-1)
-            cache.batch_select_indices(keep)
-            active, chosen, mask, lengths, going = active[keep], chosen[keep], mask[keep], lengths[keep], going[keep]
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        out = decoder(
-            inputs_embeds=embed(chosen[:, None]).to(prompt_embeddings.dtype),
-            attention_mask=mask,
-            position_ids=(lengths + step)[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = model.head(out.last_hidden_state[:, -1])
+        keep = branches.ended(going)
+        if keep is not None:
+            active, chosen, lengths, going = active[keep], chosen[keep], lengths[keep], going[keep]
+        embeddings = embed(chosen[:, None]).to(prompt_embeddings.dtype)
+        logits = model.head(branches.forward(embeddings, (lengths + step)[:, None]))
     longest = int(written.sum(-1).max())
     shape = (len(ids), group_size, longest)
     return tokens[:, :longest].reshape(shape), written[:, :longest].reshape(shape)

@@ -23,14 +23,15 @@ def assert_greedy_sampling_equals_generate(
     model: PretrainedSpeechModel, examples: list[Example], inputs: Inputs
 ) -> Completions:
     """`inputs` is what the model's own processor makes of each example. Returns what was sampled."""
-    ours = model.sample(model.embed(examples), 1, GREEDY)
+    ours, both = (model.sample(model.embed(examples), group, GREEDY) for group in (1, 2))
     forbidden = model.suppressed.nonzero()[:, 0].tolist()
     for row, given in enumerate(inputs):
         expected = model.network.generate(
             **given, do_sample=False, max_new_tokens=12, suppress_tokens=forbidden, eos_token_id=model.end_token,
             pad_token_id=model.end_token,
         )[0, given["input_ids"].shape[1] :]  # fmt: skip
-        assert ours.tokens[row, 0][ours.mask[row, 0]].tolist() == expected.tolist()
+        for written, member in [(ours, 0), (both, 0), (both, 1)]:  # alone, and where two share their prompt
+            assert written.tokens[row, member][written.mask[row, member]].tolist() == expected.tolist()
     return ours
 
 

@@ -120,7 +120,8 @@ def test_each_part_of_a_step_costs_what_it_should(folder: Path) -> None:
     assert lora.gradients < plain.gradients / 10 and lora.weights > plain.weights
     assert estimated(folder, {"dtype": "bfloat16"}, STEP).weights < 0.51 * plain.weights
     more = estimated(folder, {}, {**STEP, "group_size": 8})
-    assert more.activations > 1.3 * plain.activations and more.sampling > 1.9 * plain.sampling
+    assert more.activations > 1.3 * plain.activations
+    assert 1.3 * plain.sampling < more.sampling < 1.9 * plain.sampling, "prompts are held once, however large the group"
     assert estimated(folder, {}, {**STEP, "gradient_checkpointing": True}).activations < plain.activations / 2
     assert estimated(folder, {}, {**STEP, "with_reference": False}).reference == 0
     assert estimated(folder, {}, {**STEP, "bf16": True}).sampling < plain.sampling
