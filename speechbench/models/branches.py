@@ -168,7 +168,8 @@ class SharedPrompt:
         scores = torch.cat([_to_rows(on_prompt, rows), on_own], dim=-1)
         weights = (scores * scaling).softmax(-1, dtype=torch.float32).to(query.dtype)
         seen = _to_rows(_to_prompts(weights[..., :length], prompts) @ states.prompt_values, rows)
-        return (seen + weights[..., length:] @ states.values).reshape(rows, 1, heads, size)
+        both: torch.Tensor = seen + weights[..., length:] @ states.values
+        return both.reshape(rows, 1, heads, size)
 
 
 class _BranchedLayer(GrowingLayer):
@@ -212,7 +213,7 @@ _RUNNING: ContextVar[SharedPrompt] = ContextVar("_RUNNING")
 
 
 def _attention(
-    module: nn.Module,
+    module: Any,
     query: torch.Tensor,
     _key: torch.Tensor,
     _value: torch.Tensor,
@@ -221,7 +222,7 @@ def _attention(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """As transformers calls an attention; keys and values are found in the branches' cache."""
-    return _RUNNING.get().attend(int(module.layer_idx), query, scaling), None
+    return _RUNNING.get().attend(module.layer_idx, query, scaling), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(_NAME, _attention)
