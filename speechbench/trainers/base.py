@@ -23,7 +23,7 @@ from transformers import PrinterCallback, Trainer
 from speechbench import distributed
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.benchmarks.decoding import telling
-from speechbench.errors import DivergedError, SpeechbenchError, writing
+from speechbench.errors import SpeechbenchError, writing
 from speechbench.interrupts import Stop, graceful_stop
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward, total_usage
@@ -33,7 +33,7 @@ from speechbench.trainers import sharding
 from speechbench.trainers.arguments import training_arguments
 from speechbench.trainers.checkpoints import (
     COMPLETE,
-    keep_only,
+    Kept,
     last_complete,
     mark_complete,
     step_of,
@@ -43,7 +43,7 @@ from speechbench.trainers.config import TrainConfig, TrainResult
 from speechbench.trainers.log import Log
 from speechbench.trainers.memory_errors import saying_what_to_lower
 from speechbench.trainers.scoring import Scorer
-from speechbench.trainers.steps import Steps
+from speechbench.trainers.steps import Steps, diverged
 from speechbench.trainers.validation import Validation
 from speechbench.trainers.watch import Watch
 
@@ -89,6 +89,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             train_dataset=examples,
             data_collator=telling(model.expect),
         )
+        self.kept = Kept(Path(self.args.output_dir))
         sharding.check(self.accelerator, config)
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
@@ -172,7 +173,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
     ) -> torch.Tensor:
         """The subclass' loss; times the processes, whose gradients the wrapper averages."""
         loss: torch.Tensor = self.loss(model, inputs["rollout"], num_items_in_batch) * self.accelerator.num_processes
-        self.require_finite("loss", loss)
+        self.require_finite(f"loss of step {self.state.global_step + 1}", loss)
         return loss
 
     def require_finite(self, what: str, value: torch.Tensor) -> None:
@@ -182,12 +183,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             DivergedError: With the step and the remedy.
         """
         if not torch.isfinite(value):
-            norm = self.config.max_grad_norm
-            bound = f"lower max_grad_norm (now {norm:g})" if norm else "set max_grad_norm: 1 (now 0, no clipping)"
-            raise DivergedError(
-                f"{self.subject}: the {what} of step {self.state.global_step + 1} is {value.item()}, so training "
-                f"stopped: lower learning_rate (now {self.config.learning_rate:g}) or {bound} in --config"
-            )
+            raise diverged(self.subject, self.config, what, value, self.kept.good(self.state.global_step))
 
     def step_learned(self) -> None:
         """Called when an optimizer step is done, before it is logged and saved."""
@@ -227,8 +223,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             validation = None if self.validation is None else self.validation.save()
             if distributed.is_main():
                 mark_complete(checkpoint, {"seconds": self.seconds, "scoring": scoring, "validation": validation})
-        if distributed.is_main():
-            keep_only(folder, checkpoint)
+        self.kept.written()
         distributed.from_main()  # to stop here would stop the main process too, however far it is
         if self.validation is not None:
             self.validation.checkpoint_written()
@@ -245,7 +240,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         if self.validation is not None:
             self.validation.go_on(counted.get("validation"))
         if distributed.is_main():
-            keep_only(Path(self.args.output_dir), checkpoint)
+            self.kept.begin()
             self.config.output_dir.mkdir(parents=True, exist_ok=True)
             self.lines.go_on(step)
         return step
@@ -272,6 +267,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         state = sharding.whole_state(self.speech_model)
         if distributed.is_main():
             write_folder(trained, sharding.unsharded(self.speech_model, state).save)
+            self.kept.newest_is_good()
         used = total_usage(part.usage for part in (self.scorer, self.validation) if part is not None)
         usage = total_usage(distributed.from_all(used))  # once the trained model is there
         best = None if self.validation is None else self.validation.best
@@ -292,5 +288,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             self.speech_model.gradient_checkpointing_disable()
         if stopped:
             raise KeyboardInterrupt
+        learned = [p.detach() for p in self.speech_model.parameters() if p.requires_grad]
+        self.require_finite("norm of the weights after the last step", torch.nn.utils.get_total_norm(learned))
         if self.scorer is not None:
             self.scorer.require_applied()

@@ -20,8 +20,11 @@ COMPLETE = "complete.json"  # the marker
 
 def last_complete(folder: Path) -> Path | None:
     """The finished checkpoint with the highest step in a folder, or `None`."""
-    finished = [marker.parent for marker in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(finished, key=step_of, default=None)
+    return max(_finished(folder), key=step_of, default=None)
+
+
+def _finished(folder: Path) -> list[Path]:
+    return [marker.parent for marker in folder.glob(f"checkpoint-*/{COMPLETE}")]
 
 
 def step_of(checkpoint: Path) -> int:
@@ -46,6 +49,37 @@ def keep_only(folder: Path, *kept: Path | None, kind: str = "checkpoint") -> Non
         if other not in kept:
             (other / COMPLETE).unlink(missing_ok=True)  # first: nothing goes on from what is half deleted
             shutil.rmtree(other, ignore_errors=True)
+
+
+class Kept:
+    """Which checkpoints of a training stay: the newest, and the one before it until a step from the newest went well.
+
+    Where a step ruins the weights, the loss of the next one tells: until then the newest is not known to be good.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._is_good = folder, False
+
+    def begin(self) -> None:
+        """Deletes what a killed process left half-written."""
+        keep_only(self._folder, *_finished(self._folder))
+
+    def written(self) -> None:
+        """There is a new one."""
+        self._is_good = False
+
+    def newest_is_good(self) -> None:
+        """Deletes all but the newest, if it was not known before that it is good."""
+        if not self._is_good:
+            self._is_good = True
+            keep_only(self._folder, last_complete(self._folder))
+
+    def good(self, step: int) -> Path | None:
+        """The newest that is known to be good, or `None`, where the weights after `step` steps are not good."""
+        return max((path for path in _finished(self._folder) if step_of(path) < step), key=step_of, default=None)
 
 
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:

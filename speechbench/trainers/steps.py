@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl
 
+from speechbench import distributed
+from speechbench.errors import DivergedError
+from speechbench.trainers.config import TrainConfig
+
 if TYPE_CHECKING:
     from speechbench.trainers.base import SpeechTrainer
+
+
+def diverged(subject: str, config: TrainConfig, what: str, value: torch.Tensor, good: Path | None) -> DivergedError:
+    """The error of a value that is no finite number.
+
+    Args:
+        subject: Of the sentence: what trains on what.
+        config: Of the training.
+        what: Whose value it is, and of which step.
+        value: Not finite.
+        good: The last checkpoint from which a step went well, if there is one.
+    """
+    norm = config.max_grad_norm
+    bound = f"lower max_grad_norm (now {norm:g})" if norm else "set max_grad_norm: 1 (now 0, no clipping)"
+    left = f" ({good} holds the last weights that were seen to give a finite one)" if good else ""
+    return DivergedError(
+        f"{subject}: the {what} is {value.item()}, so training stopped: lower learning_rate "
+        f"(now {config.learning_rate:g}) or {bound} in --config{left}"
+    )
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
@@ -19,7 +43,10 @@ class Steps(TrainerCallback):  # type: ignore[misc]
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
         gradients = [p.grad for p in self.trainer.speech_model.parameters() if p.grad is not None]
-        self.trainer.require_finite("gradient norm", torch.nn.utils.get_total_norm(gradients))
+        what = f"gradient norm of step {self.trainer.state.global_step + 1}"
+        self.trainer.require_finite(what, torch.nn.utils.get_total_norm(gradients))
+        if distributed.is_main():  # gradients are those of all processes: each saw a finite loss
+            self.trainer.kept.newest_is_good()
 
     def on_step_end(self, _: Any, __: Any, control: TrainerControl, **___: Any) -> None:
         self.trainer.step_learned()

@@ -184,14 +184,49 @@ def test_a_loss_that_becomes_no_number_leaves_the_last_good_checkpoint(few: Benc
 
     settings: dict[str, Any] = {"per_device_train_batch_size": 2, "save_steps": 1, "warmup_ratio": 0.0}
     constant = {**settings, "lr_scheduler_type": "constant"}  # so that it is no matter how many steps were planned
-    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan"):
+    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan.*checkpoint-1 holds the last weights"):
         sft.train(Diverges(), few, None, SftConfig(output_dir=tmp_path / "bad", max_steps=4, **constant))
-    kept = last_complete(tmp_path / "bad" / "checkpoints")
-    assert kept is not None and kept.name == "checkpoint-2" and len(log_of(tmp_path / "bad")) == 2
+    assert len(log_of(tmp_path / "bad")) == 2
     good, saved = Tiny(), Tiny()
-    sft.train(good, few, None, SftConfig(output_dir=tmp_path / "good", max_steps=2, **constant))
-    saved.load_weights(kept)
+    sft.train(good, few, None, SftConfig(output_dir=tmp_path / "good", max_steps=1, **constant))
+    saved.load_weights(tmp_path / "bad" / "checkpoints" / "checkpoint-1")
     assert_equal(good, saved)
+
+
+def test_a_step_that_ruins_the_weights_leaves_those_before_it(few: Benchmark, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"per_device_train_batch_size": 2, "save_steps": 1, "max_steps": 4, "warmup_ratio": 0.0}
+    with pytest.raises(SpeechbenchError, match=r"the \w+ of step 2 is nan"):
+        sft.train(Tiny(), few, None, SftConfig(output_dir=tmp_path / "at once", learning_rate=1e38, **settings))
+
+    class Ruins(Tiny):
+        """Its weights are no numbers any more after the second step."""
+
+        passes = 0
+
+        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            self.passes += 1
+            if self.passes == 2:
+                next(p for p in self.parameters() if p.requires_grad).register_post_accumulate_grad_hook(ruin)
+            return super().forward(*args, **kwargs)
+
+    def ruin(parameter: torch.Tensor) -> None:
+        parameter.data.fill_(float("nan"))
+
+    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan.*checkpoint-1 holds the last weights"):
+        sft.train(Ruins(), few, None, SftConfig(output_dir=tmp_path, learning_rate=1e-4, **settings))
+    saved = Tiny()
+    saved.load_weights(tmp_path / "checkpoints" / "checkpoint-1")
+    assert all(torch.isfinite(p).all() for p in saved.parameters())
+
+    short = SftConfig(output_dir=tmp_path / "short", learning_rate=1e-4, **{**settings, "max_steps": 2})
+    with pytest.raises(SpeechbenchError, match=r"norm of the weights after the last step is nan.*checkpoint-1 holds"):
+        sft.train(Ruins(), few, None, short)
+
+
+def test_once_a_step_went_well_one_checkpoint_stays(few: Benchmark, tmp_path: Path) -> None:
+    config = SftConfig(output_dir=tmp_path, max_steps=3, per_device_train_batch_size=2, save_steps=1)
+    sft.train(Tiny(), few, None, config)
+    assert [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
 @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
