@@ -71,7 +71,11 @@ class GrpoConfig(TrainConfig):
         self.require_one_of("kl_estimator", _ESTIMATORS)
         self.require_one_of("scale_rewards", _SCALES)
         self.require_not_negative("beta", "as 0.02")
-        self.require_positive("epsilon", "as 0.2")
+        self.require(
+            0 < self.epsilon < 1,
+            "epsilon",
+            "the ratio is clipped to at least 1 − epsilon: give a number between 0 and 1, as 0.2",
+        )
         self.require(self.num_iterations >= 1, "num_iterations", "give 1 or more")
         self.require_not_negative("std_floor", "as 0.05; 0 for none")
         self.require(

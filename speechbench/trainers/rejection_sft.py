@@ -14,7 +14,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward
 from speechbench.trainers.base import SpeechTrainer, TrainConfig, TrainResult
-from speechbench.trainers.rolling import draw, note_groups, spread, token_mean
+from speechbench.trainers.rolling import draw, note_groups, token_mean
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ class Kept:
 
 
 def best_of(completions: Completions, rewards_PG: torch.Tensor) -> Completions:
-    """Of each group the member with the highest reward; the first of several.
+    """Of each group the finished member with the highest reward; the first of several.
 
-    A group in which no reward is higher than another, or no two members have one, has no best: its mask is empty. RAFT
-    learns the first of such a group, which says nothing of the reward: what a model draws from itself unselected moves
-    it in a random direction, whose mean is 0.
+    Members that were cut at the longest length are not learned, since they would teach not to end. A group whose best
+    is no better than another of its members, cut ones among them, or that has no two members with a reward, has nothing
+    to learn from: its mask is empty. RAFT learns the first of such a group, which says nothing of the reward: what a
+    model draws from itself unselected moves it in a random direction, whose mean is 0.
 
     Args:
         completions: Shape [prompt, member, token].
@@ -65,9 +66,10 @@ def best_of(completions: Completions, rewards_PG: torch.Tensor) -> Completions:
     Returns:
         Shape [prompt, 1, token], cut to the longest that is kept.
     """
-    best_P = rewards_PG.nan_to_num(-torch.inf).argmax(-1)  # the first of several
+    most_P, best_P = rewards_PG.masked_fill(~completions.finished, torch.nan).nan_to_num(-torch.inf).max(-1)
     rows = torch.arange(len(best_P), device=best_P.device)
-    mask_PT = completions.mask[rows, best_P] & (spread(rewards_PG) > 0)[:, None]
+    is_better_P = most_P > rewards_PG.nan_to_num(torch.inf).amin(-1)
+    mask_PT = completions.mask[rows, best_P] & is_better_P[:, None]
     longest = max(1, int(mask_PT.sum(-1).max()))
     return Completions(
         completions.tokens[rows, best_P, :longest][:, None],
@@ -105,7 +107,8 @@ class RejectionSftTrainer(SpeechTrainer[Kept]):
         is_kept_P = kept.mask[:, 0].any(-1)
         self.note(skipped=(~is_kept_P).float().mean().item(), unscored=rewards_PG.isnan().all(-1).float().mean().item())
         if is_kept_P.any():
-            self.note(kept_reward=rewards_PG[is_kept_P].nan_to_num(-torch.inf).amax(-1).mean().item())
+            ended_PG = rewards_PG.masked_fill(~completions.finished, torch.nan)
+            self.note(kept_reward=ended_PG[is_kept_P].nan_to_num(-torch.inf).amax(-1).mean().item())
         return Kept(examples, kept)
 
     def loss(self, model: torch.nn.Module, rollout: Kept, tokens: torch.Tensor) -> torch.Tensor:

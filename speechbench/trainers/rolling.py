@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def note_groups(
     completions: Completions,
     off_policy_PG: torch.Tensor | None = None,
 ) -> None:
-    """Logs what is worth watching in sampled groups.
+    """Logs what is worth watching in sampled groups: of what the policy wrote, but for whether groups differ.
 
     Args:
         trainer: Whose log it is.
@@ -57,10 +58,11 @@ def note_groups(
     if len(scored):
         trainer.note(reward=scored.mean().item(), reward_std=scored.std().item() if len(scored) > 1 else 0.0)
     is_empty_PG = torch.tensor([[not text for text in group] for group in texts], device=own_PG.device)
+    written = [list(compress(group, own_G)) for group, own_G in zip(texts, own_PG.tolist(), strict=True)]
     trainer.note(
         zero_variance_groups=(~(spread(rewards_PG) > 0)).double().mean().item(),
-        distinct=sum(len(set(group)) / len(group) for group in texts) / len(texts),
-        completion_length=completions.mask.sum(-1).float().mean().item(),
+        distinct=sum(len(set(group)) / len(group) for group in written) / len(written),
+        completion_length=completions.mask.sum(-1)[own_PG].float().mean().item(),
         truncated=(~finished_PG)[own_PG].float().mean().item(),
         empty=is_empty_PG[own_PG].float().mean().item(),
     )

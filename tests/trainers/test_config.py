@@ -27,7 +27,7 @@ OF_ALL = [
 ]  # fmt: skip
 OF_GRPO = [
     ("num_generations", 1), ("temperature", 0.0), ("temperature", NAN), ("beta", -0.02), ("beta", INFINITY),
-    ("epsilon", 0.0), ("epsilon_high", 0.0), ("num_iterations", 0), ("loss_type", "ppo"),
+    ("epsilon", 0.0), ("epsilon", 1.0), ("epsilon_high", 0.0), ("num_iterations", 0), ("loss_type", "ppo"),
     ("importance_sampling_level", "word"), ("kl_estimator", "k2"), ("scale_rewards", "prompt"), ("std_floor", -0.1),
 ]  # fmt: skip
 

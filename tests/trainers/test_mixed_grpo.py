@@ -56,6 +56,14 @@ def test_examples_with_fewer_references_give_theirs_again(trainer: MixedGrpoTrai
     assert torch.equal(group.completions.tokens[:, :2, :longest], samples.completions.tokens[:, :2, :longest])
 
 
+def test_what_is_logged_of_outputs_is_of_the_policys_own(trainer: MixedGrpoTrainer, few: Benchmark) -> None:
+    group = rolled(trainer, few.load("train", 2), num_references=3)
+    own = group.completions.mask[:, :2]
+    assert trainer._logged["completion_length"] == [pytest.approx(own.sum(-1).double().mean().item())]
+    texts = [texts[:2] for texts in trainer.speech_model.texts_of(group.completions)]
+    assert trainer._logged["distinct"] == [pytest.approx(sum(len(set(pair)) / 2 for pair in texts) / 2)]
+
+
 @pytest.mark.parametrize("options", [{}, {"references_in_baseline": False}, {"std_floor": 0.4}, {"num_references": 2}])
 def test_references_in_and_out_of_the_baseline(
     trainer: MixedGrpoTrainer, few: Benchmark, options: dict[str, Any]

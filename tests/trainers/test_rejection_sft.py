@@ -26,17 +26,20 @@ NAN = float("nan")
 rewards = st.lists(st.one_of(st.just(NAN), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])), min_size=4, max_size=4)
 
 
-def slow_best(group: Sequence[float]) -> int | None:
-    """Place of the first of the highest rewards; `None` where no reward is higher than another."""
-    scored = [(reward, place) for place, reward in enumerate(group) if not math.isnan(reward)]
-    if len({reward for reward, _ in scored}) < 2:
+def slow_best(group: Sequence[float], finished: Sequence[bool]) -> int | None:
+    """Place of the first of the highest rewards of whole members; `None` where it is higher than no other."""
+    scored = [reward for reward in group if not math.isnan(reward)]
+    whole = [(reward, place) for place, reward in enumerate(group) if not math.isnan(reward) and finished[place]]
+    highest = max((reward for reward, _ in whole), default=None)
+    if highest is None or all(reward >= highest for reward in scored):
         return None
-    highest = max(reward for reward, _ in scored)
-    return min(place for reward, place in scored if reward == highest)
+    return min(place for reward, place in whole if reward == highest)
 
 
 @given(st.lists(rewards, min_size=1, max_size=5), st.integers(0, 2**31))
-def test_the_first_of_the_best_is_kept_and_nothing_of_a_group_without_one(groups: list[list[float]], seed: int) -> None:
+def test_the_first_of_the_best_whole_ones_is_kept_and_nothing_of_a_group_without_one(
+    groups: list[list[float]], seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, 7, (len(groups), 4), generator=generator)
     tokens = torch.randint(100, (len(groups), 4, 6), generator=generator)
@@ -44,10 +47,10 @@ def test_the_first_of_the_best_is_kept_and_nothing_of_a_group_without_one(groups
     finished = torch.rand(lengths.shape, generator=generator) < 0.5
     kept = best_of(Completions(tokens, mask, finished), torch.tensor(groups, dtype=torch.float64))
     for p, group in enumerate(groups):
-        best = slow_best(group)
+        best = slow_best(group, finished[p].tolist())
         learned = kept.tokens[p, 0][kept.mask[p, 0]].tolist()
         assert learned == ([] if best is None else tokens[p, best, : lengths[p, best]].tolist())
-        assert best is None or kept.finished[p, 0] == finished[p, best]
+        assert best is None or kept.finished[p, 0]
     assert kept.tokens.shape == kept.mask.shape and kept.tokens.shape[1] == 1
     assert kept.mask.shape[-1] == max(1, int(kept.mask.sum(-1).max()))  # no longer than need be
 
@@ -65,7 +68,7 @@ class Listed(Reward):
 
 
 def config(folder: Path, **changes: object) -> RejectionSftConfig:
-    settings = {"max_steps": 2, "per_device_train_batch_size": 3, "num_generations": 4, "max_completion_length": 16}
+    settings = {"max_steps": 2, "per_device_train_batch_size": 3, "num_generations": 4, "max_completion_length": 96}
     return RejectionSftConfig(output_dir=folder, **{**settings, **changes})  # type: ignore[arg-type]
 
 
@@ -75,7 +78,8 @@ def test_the_loss_is_sfts_on_what_was_kept(few: Benchmark, tmp_path: Path) -> No
     listed = Listed([0.1, 0.2, 0.9, 0.9, 0.3, 0.2, None, 0.7, 0.4, 0.4, 0.4, None])
     trainer = RejectionSftTrainer(model, few, listed, config(tmp_path / "ours", temperature=0.7, seed=5))
     kept = trainer.roll_out(examples)
-    samples = model.sample(model.embed(examples), 4, Sampling(0.7, 16, seed=5, step=0))
+    samples = model.sample(model.embed(examples), 4, Sampling(0.7, 96, seed=5, step=0))
+    assert samples.finished[0, 2] and samples.finished[1, 3]
     for p, member in ((0, 2), (1, 3)):
         mask = samples.mask[p, member]
         assert (
@@ -113,6 +117,13 @@ def test_without_a_reward_nothing_is_learned_and_it_is_counted(few: Benchmark, t
     assert trainer._logged["kept_reward"] == [1.0]
 
 
+def test_what_was_cut_is_not_learned(few: Benchmark, tmp_path: Path) -> None:
+    trainer = RejectionSftTrainer(Tiny(), few, Listed([0.1, 0.2, 0.9, 0.3]), config(tmp_path, max_completion_length=2))
+    kept = trainer.roll_out(few.load("train", 1))
+    assert not kept.completions.mask.any()
+    assert trainer._logged["truncated"] == trainer._logged["skipped"] == [1.0] and "kept_reward" not in trainer._logged
+
+
 @pytest.mark.slow
 def test_the_reward_rises_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
     bleu = load_reward("bleu", few)
@@ -127,9 +138,10 @@ def test_a_reward_on_the_models_own_log_probabilities_is_given_them(few: Benchma
     trainer = RejectionSftTrainer(Tiny(), few, load_reward("confidence", few), config(tmp_path))
     examples = few.load("train", 2)
     kept = trainer.roll_out(examples)
-    samples = trainer.speech_model.sample(trainer.speech_model.embed(examples), 4, Sampling(1.0, 16))
+    samples = trainer.speech_model.sample(trainer.speech_model.embed(examples), 4, Sampling(1.0, 96))
     with torch.no_grad():
         logprobs, _ = trainer.speech_model(examples, samples)
+    assert samples.finished.all()
     best = (logprobs.sum(-1) / samples.mask.sum(-1)).argmax(-1)
     for p in range(2):
         written = samples.tokens[p, best[p]][samples.mask[p, best[p]]]
