@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import cli_ablate, printing, printing_benchmarks, printing_models, printing_rewards
+from speechbench import cli_ablate, printing
 from speechbench.cli_parts import Group, numbers, options, specs, step_options, work
+from speechbench.printing import benchmarks as printing_benchmarks
+from speechbench.printing import models as printing_models
+from speechbench.printing import rewards as printing_rewards
 from speechbench.registry import MODELS, TRAINERS, Registry
 
 
@@ -40,7 +43,8 @@ main.add_command(cli_ablate.train)
 def evaluate(as_json: bool, quiet: bool, **what: Any) -> None:
     """Measure one model."""
     with work(quiet or as_json) as (console, progress):
-        from speechbench import evaluation, printing_evaluation
+        from speechbench import evaluation
+        from speechbench.printing import evaluation as printing_evaluation
 
         measured = evaluation.evaluate_model(progress=progress, **what)
     printing_evaluation.evaluation(measured, console, as_json)
@@ -64,7 +68,8 @@ def _all_specs(context: click.Context, parameter: click.Parameter, values: tuple
 def score(per_line: bool, as_json: bool, quiet: bool, **what: Any) -> None:
     """Score text files of one segment per line; compare systems with the first."""
     with work(quiet or as_json or per_line) as (console, progress):
-        from speechbench import printing_score, scoring
+        from speechbench import scoring
+        from speechbench.printing import score as printing_score
 
         found = scoring.score(progress=progress, **what)
     printing_score.scores(found, console, as_json, per_line)

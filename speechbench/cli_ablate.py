@@ -64,8 +64,9 @@ def ablate(
 ) -> None:  # fmt: skip
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
-        from speechbench import ablation, costs, printing_plan, settings
+        from speechbench import ablation, costs, settings
         from speechbench import sweep as sweeping
+        from speechbench.printing import plan as printing_plan
 
         is_swept = sweeping.is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
         grid.update(config={} if config is None else settings.read_sections(config), progress=progress)
@@ -125,7 +126,8 @@ def train(
 
 def _tell_costs(planned: Plan, sweep: Sweep | None, progress: Progress) -> None:
     """Before work begins: of a recipe in full, which takes days, else in a line."""
-    from speechbench import costs, printing_plan
+    from speechbench import costs
+    from speechbench.printing import plan as printing_plan
 
     for line in printing_plan.before(costs.costs(planned), sweep, whole=planned.asked.recipe is not None):
         progress.tell(line)
@@ -150,7 +152,7 @@ def list_recipes(as_json: bool) -> None:
 @options("json")
 def show_recipe(name: str, as_json: bool) -> None:
     """All values of the recipe NAME: which are the paper's and which ours, and why."""
-    from speechbench import printing_plan
     from speechbench import recipes as found
+    from speechbench.printing import plan as printing_plan
 
     printing_plan.recipe(found.show(name), as_json)

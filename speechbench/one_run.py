@@ -56,6 +56,7 @@ def info_of(planned: Plan, run: PlannedRun) -> RunInfo:
         start=None if run.start is None else run.start.id,
         control=run.control,
         has_control_reward=run.reward is not None and run.reward.family == "control",
+        split=planned.asked.split,
         provenance={
             **provenance(),
             "data": dict(planned.benchmark.provenance()),

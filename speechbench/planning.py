@@ -191,7 +191,7 @@ def _planned(asked: Asked, progress: Progress, before: Plan | None = None) -> Pl
     runs = [maker.base()]
     for control in INPUTS if asked.controls else ():
         if controlled(control, examples) is None:
-            progress.tell(f"{control} is left out: not every test example of {loaded.name} has a transcript")
+            progress.tell(f"{control} is left out: not every {asked.split} example of {loaded.name} has a transcript")
         else:
             runs.append(maker.base(control))
     for seed in asked.seeds:

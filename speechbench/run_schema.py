@@ -53,7 +53,7 @@ class RunInfo:
         model: Spec of the model that was started from.
         model_fingerprint: Of its weights.
         benchmark: Spec of the benchmark.
-        data_fingerprint: Of the test split.
+        data_fingerprint: Of the examples that it is measured on.
         config: The resolved configuration; rows are one row only if all of it but `seed` agrees.
         metrics: In the order of the board's columns.
         provenance: Versions, commit, hardware, threads, start.
@@ -61,6 +61,7 @@ class RunInfo:
         control: What the base model was given instead of the speech, a name of
             `speechbench.benchmarks.controls.INPUTS`; `None` for speech.
         has_control_reward: Whether it was trained on a reward that must not win: one of the family "control".
+        split: Of the benchmark, that it is measured on; "validation" for the trials of a sweep.
     """
 
     id: str
@@ -78,6 +79,7 @@ class RunInfo:
     start: str | None = None
     control: str | None = None
     has_control_reward: bool = False
+    split: str = "test"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Sample:
-    """One test example and what the model made of it: a line of `samples.jsonl`.
+    """One example that is measured on, and what the model made of it: a line of `samples.jsonl`.
 
     Attributes:
         id: The example's, unique within the benchmark.

@@ -61,6 +61,8 @@ __all__ = [
     "write_samples",
 ]
 
+_UNSAID = {"split": "test"}  # what run.json did not say when it was the only one that mattered
+
 
 @dataclass(frozen=True)
 class Run:
@@ -151,7 +153,8 @@ def make_sure_of_run(folder: Path | str, info: RunInfo) -> None:
     found = read_json(path)
     wanted = json.loads(dump(dataclasses.asdict(info), str(path)))
     for key, value in wanted.items():
-        if key != "provenance" and found.get(key) != value:
+        unsaid = key in _UNSAID and key not in found
+        if key != "provenance" and not unsaid and found.get(key) != value:
             raise SpeechbenchError(
                 f"{path} was edited: its {key!r} is {found.get(key)!r}, of this run it is {value!r}; {MOVE_OR_REMOVE}"
             )
@@ -200,7 +203,7 @@ def read_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     path = folder / RUN
-    content = read_json(path)
+    content = {**_UNSAID, **read_json(path)}
     try:
         known = {f.name: content[f.name] for f in dataclasses.fields(RunInfo)}
         metrics = tuple(MetricInfo(**metric) for metric in content["metrics"])

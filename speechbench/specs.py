@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.errors import SpeechbenchError, UsageError, did_you_mean
 
 T = TypeVar("T")
 Value = bool | int | float | str | None
@@ -131,8 +131,15 @@ class Spec:
             raise UsageError(f"{kind} {self} cannot be made: {said}; mend its parameters or its code") from error
 
     def _bind(self, plug: Callable[..., object], kind: str) -> None:
+        signature = inspect.signature(plug)
+        taken = signature.parameters.values()
+        names = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        unknown = [key for key in self.parameters if key not in names]
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken):
+            hint = did_you_mean(unknown[0], names) if names else "it has no parameters"
+            raise UsageError(f"{kind} {self}: got an unexpected keyword argument {unknown[0]!r}: {hint}")
         try:
-            inspect.signature(plug).bind(*self.arguments, **self.parameters)
+            signature.bind(*self.arguments, **self.parameters)
         except TypeError as error:
             raise UsageError(f"{kind} {self}: {error}") from None
 

@@ -150,3 +150,38 @@ def test_a_process_may_meet_no_speech_where_another_does(tmp_path: Path) -> None
     one, two = (runs_of(tmp_path / name)["sft"] for name in ("one", "two"))
     assert [line["loss"] for line in log_of(one)] == pytest.approx([line["loss"] for line in log_of(two)], abs=2e-4)
     assert_equal_weights(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_processes_sweep_as_one_does_and_go_on_behind_a_candidate_that_diverges(tmp_path: Path) -> None:
+    words = [
+        "ablate",
+        "--trainers",
+        "sft",
+        "--steps",
+        "2",
+        "--metrics",
+        "bleu",
+        "--sweep",
+        "learning_rate=1e30,1e-2,1e-6",
+    ]
+    finished(start(tmp_path / "one", None, *words, gradient_accumulation_steps=2, warmup_ratio=0.0))
+    _, errors = start(tmp_path / "two", "torchrun", *words, warmup_ratio=0.0).communicate(timeout=400)
+    assert errors.count("the same command goes on and passes this candidate over") == 1 and "Error:" not in errors
+    out, errors = finished(start(tmp_path / "two", "torchrun", *words, warmup_ratio=0.0))
+    assert out.count("Show this again:") == 1 and errors.count("sweep of sft, trial 3 of 3: ") == 1
+    choices = []
+    for name in ("one", "two"):
+        (table,) = tmp_path.glob(f"{name}/runs/*/sweep-*.json")
+        (choice,) = json.loads(table.read_text())["choices"]
+        choices.append(choice)
+        (run,) = (path for path in table.parent.glob("*/run.json") if json.loads(path.read_text())["trainer"] == "sft")
+        content = json.loads(run.read_text())
+        assert content["config"]["learning_rate"] == choice["chosen"]["learning_rate"] and content["split"] == "test"
+    one, two = choices
+    assert one["chosen"] == two["chosen"] and one["base"] == two["base"]
+    assert [trial["values"] for trial in one["trials"]] == [trial["values"] for trial in two["trials"]]
+    scores = [[trial["score"] for trial in choice["trials"]] for choice in choices]
+    assert scores[0][0] is scores[1][0] is None and scores[0][1:] == pytest.approx(scores[1][1:])
+    assert len({*scores[1]}) == 3  # else nothing is chosen here

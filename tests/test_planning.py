@@ -12,7 +12,7 @@ import pytest
 from speechbench.errors import UsageError
 from speechbench.planning import Plan, input_of, plan
 from speechbench.rewards.shuffled import Shuffled
-from tests.sweeping import Told
+from tests.sweep.sweeping import Told
 
 
 def planned(out: Path, rewards: str = "bleu", trainers: str = "grpo", **grid: object) -> Plan:

@@ -215,6 +215,18 @@ def test_a_planned_run_is_announced_once_and_edits_are_found(tmp_path: Path) -> 
         make_sure_of_run(tmp_path, INFO)
 
 
+def test_a_run_whose_split_was_not_written_down_was_tested(tmp_path: Path) -> None:
+    path = write_run(tmp_path, INFO)
+    content = json.loads(path.read_text())
+    assert content.pop("split") == "test"
+    path.write_text(json.dumps(content))
+    assert read_run(tmp_path).info == INFO
+    make_sure_of_run(tmp_path, INFO)  # nothing of it was edited
+    write_run(tmp_path, INFO)
+    with pytest.raises(SpeechbenchError, match="was edited: its 'split' is 'test', of this run it is 'validation'"):
+        make_sure_of_run(tmp_path, replace(INFO, split="validation"))
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpeechbenchError, match="speechbench ablate"):
         find_runs(tmp_path / "nothing")

@@ -20,6 +20,25 @@ def test_build_passes_parameters_and_refuses_unknown_ones() -> None:
         parse("plug(1, 2, 3)").build(plug, "reward")
 
 
+def test_a_mistyped_parameter_is_told_the_nearest() -> None:
+    def plug(known: int = 0, /, other: str = "") -> None: ...
+
+    def bare() -> None: ...
+
+    def any_of(**parameters: int) -> dict[str, int]:
+        return parameters
+
+    with pytest.raises(UsageError, match=r"benchmark plug\(othr=x\): .*'othr': did you mean 'other'\?"):
+        parse("plug(othr=x)").build(plug, "benchmark")
+    with pytest.raises(UsageError, match=r"'known': there are: other$"):  # by position only
+        parse("plug(known=1)").build(plug, "reward")
+    with pytest.raises(UsageError, match=r"'zzz': there are: other$"):
+        parse("plug(3, zzz=1)").named(plug, "reward")
+    with pytest.raises(UsageError, match=r"'x': it has no parameters$"):
+        parse("bare(x=1)").build(bare, "model")
+    assert parse("any_of(x=1)").build(any_of, "reward") == {"x": 1}
+
+
 def test_arguments_get_their_names() -> None:
     def plug(known: int = 0, other: str = "") -> None: ...
 

@@ -51,7 +51,8 @@ class LibriSQA(IndexedBenchmark):
             PATH; `root` if that is a folder of JSON and this is not given.
         validation_share: Of train's rows, at least this share goes to validation; 0 up to but without 1.
         split_seed: Another seed draws others.
-        split_by: "speaker" for whole speakers; "random" for single rows, as in arXiv 2509.16990, which held out 0.2.
+        split_by: "speaker" for whole speakers; "random" for single rows, whoever speaks. arXiv 2509.16990 held out 0.2
+            and does not say how.
         speakers: File that lists who goes to validation, or which rows, as another LibriSQA has written it
             (`artifacts`), instead of a draw.
         revision: Of the data set on the hub.

@@ -50,7 +50,7 @@ def notes(
         counts = [
             (group.rows[place].label, its) for (place, name), its in comparisons.applies.items() if name == metric.name
         ]
-        yield from applicability(metric.display, counts, comparisons.examples, "test example")
+        yield from applicability(metric.display, counts, comparisons.examples, f"{group.split} example")
     for metric in group.metrics:
         signature = signature_text(metric.signature)
         if signature:
@@ -142,7 +142,7 @@ def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[s
             f"{counted(comparisons.family, 'planned test')})"
         )
     yield marks
-    method = f"{counted(comparisons.examples, 'test example')}; 95% intervals over examples from "
+    method = f"{counted(comparisons.examples, f'{group.split} example')}; 95% intervals over examples from "
     method += counted(resamples, "bootstrap resample")
     if comparisons.family:
         corrected = min(1.0, comparisons.family * smallest)

@@ -45,6 +45,7 @@ def to_json(board: Board) -> dict[str, Any]:
         "schema": JSON_SCHEMA,
         "ablation": board.ablation,
         "benchmark": board.benchmark,
+        "split": board.split,
         "data_fingerprint": board.data_fingerprint,
         "examples": board.examples,
         "resamples": board.resamples,
@@ -100,7 +101,7 @@ def _test(comparison: Comparison | None, column: Column) -> str:
 
 
 def _title(board: Board) -> str:
-    return f"{board.benchmark} · {board.ablation} · {counted(board.examples, 'test example')}"
+    return f"{board.benchmark} · {board.ablation} · {counted(board.examples, f'{board.split} example')}"
 
 
 def _pack(board: Board, console: Console) -> list[list[int]]:

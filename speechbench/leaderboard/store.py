@@ -77,13 +77,15 @@ class Group:
     Attributes:
         ablation: Name of the folder that holds the runs.
         benchmark: Its spec.
-        data_fingerprint: Of the test split, the same for all.
+        split: That all were measured on.
+        data_fingerprint: Of its examples, the same for all.
         metrics: All that some run was measured with, in the benchmark's order.
         rows: In the board's order: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
     """
 
     ablation: str
     benchmark: str
+    split: str
     data_fingerprint: str
     metrics: tuple[MetricInfo, ...]
     rows: tuple[Row, ...]
@@ -109,15 +111,16 @@ def groups(out: Path | str, only: Collection[str] | None = None) -> list[Group]:
         found.setdefault((run.folder.resolve().parent, run.info.benchmark), []).append(run)
     if not found:
         raise SpeechbenchError(f"{out} holds no runs: make some with `speechbench ablate --out {out}`")
-    return [_group(folder.name, benchmark, runs) for (folder, benchmark), runs in sorted(found.items())]
+    return [_group(folder.name, runs) for (folder, _), runs in sorted(found.items())]
 
 
-def _group(ablation: str, benchmark: str, runs: list[Run]) -> Group:
+def _group(ablation: str, runs: list[Run]) -> Group:
     _check_data(runs)
     metrics = _metrics(runs)
     places = {metric.name: place for place, metric in enumerate(metrics)}
     rows = sorted(_rows(runs), key=lambda row: _place(row, places))
-    return Group(ablation, benchmark, runs[0].info.data_fingerprint, metrics, tuple(rows))
+    info = runs[0].info
+    return Group(ablation, info.benchmark, info.split, info.data_fingerprint, metrics, tuple(rows))
 
 
 def _check_data(runs: list[Run]) -> None:

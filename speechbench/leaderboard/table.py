@@ -118,8 +118,9 @@ class Board:
     Attributes:
         ablation: Name of the folder that holds the runs.
         benchmark: Its spec.
-        data_fingerprint: Of the test split.
-        examples: Size of the test set; 0 while no run is finished.
+        split: Of it, that all runs were measured on.
+        data_fingerprint: Of that split.
+        examples: How many it has; 0 while no run is finished.
         resamples: B of the bootstrap.
         family: How many tests Holm's correction is over.
         columns: Metrics in the benchmark's order, health, costs.
@@ -130,6 +131,7 @@ class Board:
 
     ablation: str
     benchmark: str
+    split: str
     data_fingerprint: str
     examples: int
     resamples: int
@@ -191,6 +193,7 @@ def board(group: Group, resamples: int = RESAMPLES) -> Board:
     return Board(
         ablation=group.ablation,
         benchmark=group.benchmark,
+        split=group.split,
         data_fingerprint=group.data_fingerprint,
         examples=comparisons.examples,
         resamples=resamples,

@@ -13,10 +13,10 @@ import sacrebleu
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from speechbench import printing_rewards
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.cli import main
 from speechbench.errors import SpeechbenchError, UsageError
+from speechbench.printing import rewards as printing_rewards
 from speechbench.progress import Progress
 from speechbench.rewards.audit import ALSO, Audit, audit
 from speechbench.rewards.control_rows import GOLD, NEAR_MISS, ROWS, control_rows

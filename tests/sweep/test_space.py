@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbench.errors import MissingError, UsageError
-from speechbench.sweep_space import Axis, Draws, Grid, Values, axes_of, axis_of, representatives
+from speechbench.sweep.space import Axis, Draws, Grid, Values, axes_of, axis_of, representatives
 
 optuna = pytest.importorskip("optuna")
 FIELDS = ("learning_rate", "beta", "num_generations", "loss_type")

@@ -9,7 +9,7 @@ import pytest
 
 from speechbench.errors import UsageError
 from speechbench.sweep import plan_sweep
-from tests.sweeping import CONFIG, Told, planned
+from tests.sweep.sweeping import CONFIG, Told, planned
 
 
 def test_a_trainer_sweeps_what_it_has_which_is_said_once(tmp_path: Path) -> None:

@@ -12,21 +12,23 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from speechbench import ablation, sweep
+from speechbench import ablation
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.benchmarks.mini.corpora import Covost2Mini
 from speechbench.cli import main
 from speechbench.costs import Cost
 from speechbench.errors import DivergedError, SpeechbenchError
 from speechbench.evaluation import evaluate, load_metrics
+from speechbench.leaderboard import leaderboard
 from speechbench.models.base import Sampling
 from speechbench.models.loading import load_model
+from speechbench.one_run import info_of
 from speechbench.planning import Plan, plan
 from speechbench.progress import Progress
 from speechbench.runs import read_run
-from speechbench.sweep import Choice, Swept, Trial, plan_sweep, run_sweep
+from speechbench.sweep import Choice, Swept, Trial, plan_sweep, run_sweep, trials
 from speechbench.trainers.base import SpeechTrainer
-from tests.sweeping import CONFIG, TINY, Told, planned
+from tests.sweep.sweeping import CONFIG, TINY, Told, planned
 
 AXIS = "learning_rate=1e-6,1e-2"
 
@@ -76,6 +78,12 @@ def test_each_candidate_is_measured_on_validation_and_the_best_one_chosen(chain:
     assert choice.section == "sft" and choice.chosen.values == {"learning_rate": best}
     assert rates(chain.planned)["sft"] == best
     assert chain.planned.folder == chain.sweep.planned.folder != chain.sweep.trials.folder
+
+
+def test_a_board_of_trials_is_one_of_the_validation_split(chain: Swept) -> None:
+    (board,) = leaderboard(chain.sweep.trials.folder, resamples=10)
+    assert board.split == "validation"
+    assert {info_of(chain.planned, run).split for run in chain.planned.runs} == {"test"}
 
 
 def test_rewards_are_chosen_for_apart_and_stages_in_their_order(chain: Swept) -> None:
@@ -160,8 +168,8 @@ def test_fewer_errors_are_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         rate = 1.0 if run.config is None else run.config.learning_rate
         return -sign * abs(math.log(rate / 1e-5))
 
-    monkeypatch.setattr(sweep, "run_all", lambda *_: None)
-    monkeypatch.setattr(sweep, "_score", score)
+    monkeypatch.setattr(trials, "run_all", lambda *_: None)
+    monkeypatch.setattr(trials, "_score", score)
     (choice,) = swept(planned(tmp_path, "", "sft"), "learning_rate=1e-6..1e-2", metric=metric, trials=15).choices
     far = [abs(math.log(trial.values["learning_rate"] / 1e-5)) for trial in choice.trials]
     assert far[choice.trials.index(choice.chosen)] == min(far) and choice.gains
@@ -184,7 +192,7 @@ def test_a_candidate_that_diverges_is_passed_over_and_not_trained_again(
     before = planned(tmp_path, "", "sft")
     found = swept(before, "learning_rate=1e-3,1e-4", progress=told)
     first, second = found.choices[0].trials
-    assert first.score is None and first.failure is not None and "loss of step 1 is nan" in first.failure
+    assert first.score is None and first.failure is not None and "loss is nan" in first.failure
     assert found.choices[0].chosen is second and any("passed over" in text for text in told.texts)
     with pytest.raises(SpeechbenchError, match="sweep of sft: no candidate could be trained"):
         swept(before, "learning_rate=1e-3,1e-2")
@@ -194,8 +202,8 @@ def test_a_candidate_that_diverges_is_passed_over_and_not_trained_again(
 
 
 def test_what_changes_how_is_measured_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "run_all", lambda *_: None)
-    monkeypatch.setattr(sweep, "_score", lambda *_: 1.0)
+    monkeypatch.setattr(trials, "run_all", lambda *_: None)
+    monkeypatch.setattr(trials, "_score", lambda *_: 1.0)
     (choice,) = swept(planned(tmp_path, "", "sft"), "max_completion_length=8,60").choices
     short, long = choice.trials
     assert short.folder != long.folder and choice.ties == 1 and not choice.gains
@@ -215,10 +223,10 @@ def test_what_changes_how_is_measured_has_a_folder_of_its_own(tmp_path: Path, mo
 )
 def test_a_choice_at_the_end_of_what_was_tried_is_said(scores: Any, values: Any, at_an_end: list[str]) -> None:
     (metric,) = load_metrics(load_benchmark("covost2-mini"), ["bleu"])
-    trials = tuple(
+    tried = tuple(
         Trial({"learning_rate": value}, str(value), "", score) for value, score in zip(values, scores, strict=True)
     )
-    choice = Choice("sft", metric, trials, 0.0)
+    choice = Choice("sft", metric, tried, 0.0)
     assert choice.at_an_end == at_an_end and ("at the end of" in str(choice)) == bool(at_an_end)
 
 

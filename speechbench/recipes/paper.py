@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from speechbench.benchmarks.templates import WORDINGS
-from speechbench.recipes import OURS, PAPER, Plug, Recipe, Value
+from speechbench.recipes.base import OURS, PAPER, Plug, Recipe, Value
 
 _CITATION = (
     "Elmakies, Aronowitz, Shabtay, Schwartz, Hoory, Dekel: Advancing Speech Understanding in Speech-Aware Language "
