@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import torch
 
 from speechbench.errors import SpeechbenchError
@@ -24,6 +26,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     if error is None:
         return False
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     if isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID):
         return True

@@ -189,7 +189,7 @@ def parts_in(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def read_parts(folder: Path, parts: Mapping[str, nn.Module]) -> list[str]:
-    """Gives parts the weights that a folder holds, strictly.
+    """Gives parts the weights that a folder holds, strictly; those of float32 are not rounded.
 
     Returns:
         Which parts.
@@ -200,6 +200,8 @@ def read_parts(folder: Path, parts: Mapping[str, nn.Module]) -> list[str]:
     saved = parts_in(folder)
     for name, state in saved.items():
         try:
+            if any(tensor.dtype == torch.float32 for tensor in state.values()):
+                parts[name].float()
             parts[name].load_state_dict(state)
         except (KeyError, RuntimeError) as error:
             raise SpeechbenchError(f"{folder / PARTS_FILE}: its {name} is of another model; {MEND}") from error

@@ -69,6 +69,15 @@ class HearingModel(SpeechModel):
     def project(self, encoded: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Embeddings of each utterance from the encoder's outputs, shape [audio token, hidden]."""
 
+    def projected(self, encoded: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """`project`, of what an encoder in another precision may have made."""
+        dtype = self.dtype_of("projector")
+        return self.project([hidden.to(dtype) for hidden in encoded])
+
+    def dtype_of(self, part: str) -> torch.dtype:
+        """What the weights of a part are held in; one that learns beside an adapter may be in float32 alone."""
+        return next((weight.dtype for weight in self.parts[part].parameters()), self.network.dtype)
+
     @property
     def core(self) -> Any:
         """What holds encoder, projector and language model: the network, or what transformers 5 puts the head on."""
@@ -174,7 +183,7 @@ class HearingModel(SpeechModel):
                 f"{self.name} takes {self.longest:g} s at most: leave the example out, or take another model"
             )
         with torch.autocast("cpu", enabled=False):
-            features = self.features(torch.from_numpy(samples)).to(self.device, self.network.dtype)
+            features = self.features(torch.from_numpy(samples)).to(self.device, self.dtype_of("encoder"))
         if not self.encoder_is_frozen:
             return self.encode(features)
         # In the weights' own precision: what is kept must not depend on the training that heard it first.
@@ -201,7 +210,7 @@ class HearingModel(SpeechModel):
     def embed_encoded(self, examples: Sequence[Example], encoded: Sequence[torch.Tensor | None]) -> Prompts:
         """`embed` with the encoder's outputs given, each of shape [frame, hidden], or `None` for no audio."""
         heard = [hidden for hidden in encoded if hidden is not None]
-        audio = iter(self.project(heard) if heard else [])
+        audio = iter(self.projected(heard) if heard else [])
         table = self.language_model.get_input_embeddings()
         rows = []
         for example, hidden in zip(examples, encoded, strict=True):

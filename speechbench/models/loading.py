@@ -16,7 +16,8 @@ from speechbench.grammar import parse
 from speechbench.hub import check_revision, fetch, is_hub_name
 from speechbench.models.base import SpeechModel
 from speechbench.models.checkpoint import CONFIG, blocks, model_type_of
-from speechbench.models.weightless import is_weightless
+from speechbench.models.weightless import is_weightless, without_weights
+from speechbench.out_of_memory import ShortOfMemoryError, is_out_of_memory
 from speechbench.registry import MODELS
 from speechbench.run_files import read_json
 from speechbench.run_schema import RESULT, RUN, TRAINED
@@ -55,19 +56,49 @@ def load_model(spec: str | Spec) -> SpeechModel:
         UsageError: If there is no such model or folder, or it takes no such parameter.
         SpeechbenchError: If the folder holds no complete model.
         MissingError: If a hub checkpoint cannot be had.
+        ShortOfMemoryError: If memory does not hold it; the message says how much its weights take, where that is known.
     """
     parsed = spec if isinstance(spec, Spec) else parse(spec)
-    base = _base_of(parsed)
+    try:
+        return _loaded(parsed)
+    except Exception as error:
+        if isinstance(error, ShortOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise ShortOfMemoryError(f"model {parsed} does not fit into memory: {_what_it_takes(parsed)}") from error
+
+
+def _loaded(spec: Spec) -> SpeechModel:
+    base = _base_of(spec)
     if base is not None:
-        model = _trained(Path(parsed.name).expanduser(), base)
+        model = _trained(Path(spec.name).expanduser(), base)
     else:
-        found = model_of(parsed)
+        found = model_of(spec)
         model = found.build(MODELS.get(found.name), "model")
         if not isinstance(model, SpeechModel):
-            raise UsageError(f"model {parsed} is no model: its class should extend speechbench.models.base.SpeechModel")
-    model.name = str(parsed)
+            raise UsageError(f"model {spec} is no model: its class should extend speechbench.models.base.SpeechModel")
+    model.name = str(spec)
     is_placed = getattr(model, "is_placed", False)  # by its parameter `device`
     return model.to("cuda") if torch.cuda.is_available() and not is_placed and not is_weightless() else model
+
+
+def _what_it_takes(spec: Spec) -> str:
+    """How much memory a model's weights take, where that can be known, and what would take less."""
+    remedies = ["take a smaller model", "free memory"]
+    if torch.cuda.is_available() and not str(spec.parameters.get("device", "cuda")).startswith("cpu"):
+        remedies.insert(0, "take device=cpu")
+    takes = "its weights are too large"
+    try:
+        with without_weights():
+            weights = list(_loaded(spec).parameters())
+    except Exception:  # a run of a model of the user's own, or memory is too short even to count
+        weights = []
+    if weights:
+        dtype = max(weights, key=lambda weight: weight.numel()).dtype
+        size = sum(weight.numel() * weight.element_size() for weight in weights)
+        takes = f"its weights alone take {size / 2**30:.3g} GB in {str(dtype).removeprefix('torch.')}"
+        if dtype == torch.float32:
+            remedies.insert(0, "add dtype=bfloat16, which halves them")
+    return f"{takes}: {', '.join(remedies[:-1])}, or {remedies[-1]}"
 
 
 def code_hash(spec: str | Spec) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
@@ -137,7 +137,7 @@ def _check_audio(model: PretrainedSpeechModel, step: Step) -> None:
 def _heard(model: PretrainedSpeechModel, step: Step) -> list[torch.Tensor]:
     """The encoder's outputs, or its inputs where it learns."""
     with unset_fake_temporarily() as mode:  # some extractors compute with numpy
-        real = model.features(torch.zeros(int(step.seconds * model.rate))).to(model.network.dtype)
+        real = model.features(torch.zeros(int(step.seconds * model.rate))).to(model.dtype_of("encoder"))
     features = cast(FakeTensorMode, mode).from_tensor(real)
     if not model.encoder_is_frozen:
         return [features] * step.prompts
@@ -147,7 +147,7 @@ def _heard(model: PretrainedSpeechModel, step: Step) -> list[torch.Tensor]:
 def _prompts(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
     encoded = heard if model.encoder_is_frozen else [model.encode(features) for features in heard]
     words = model.language_model.get_input_embeddings()(torch.zeros(step.prompt_tokens, dtype=torch.long))
-    return torch.stack([torch.cat([words, audio.to(words.dtype)]) for audio in model.project(encoded)])
+    return torch.stack([torch.cat([words, audio.to(words.dtype)]) for audio in model.projected(encoded)])
 
 
 def _length(model: PretrainedSpeechModel, heard: Sequence[torch.Tensor], step: Step) -> int:
@@ -182,7 +182,7 @@ def _sampling_bytes(model: PretrainedSpeechModel, step: Step, length: int, is_sh
     rows = step.prompts * step.group_size
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    number = 2 if step.bf16 else model.network.dtype.itemsize
+    number = 2 if step.bf16 else model.language_model.dtype.itemsize
     prompt = length - step.completion_tokens
     positions = (step.prompts if is_shared else rows) * prompt + rows * step.completion_tokens
     states = 2 * config.num_hidden_layers * heads * size * positions * number

@@ -39,7 +39,8 @@ class PretrainedSpeechModel(HearingModel):
         checkpoint: Hub name or folder.
         revision: Of the hub's repository; pin it for anything that is to be reported.
         train: Which parts learn, joined by "+"; the others are frozen and the output of a frozen encoder is kept.
-        dtype: Name of the torch dtype that the weights are held in; those of LoRA are float32 always.
+        dtype: Name of the torch dtype that the weights are held in. With an adapter that learns, all that learns, and
+            a part that was trained beside it, is held in float32: small steps are lost in bfloat16.
         device: "cpu", "cuda", or one of several GPUs as "cuda:1"; the GPU where there is one.
         attention: Of the language model: "sdpa", "eager", on a GPU "flex_attention", or "flash_attention_2", which
             takes no block mask, so that each prompt runs once per completion.
@@ -96,6 +97,9 @@ class PretrainedSpeechModel(HearingModel):
             raise UsageError(f"{folder} would be saved with two adapters, and a folder holds one: add adapter=merge")
         self.tokenizer = load_tokenizer(folder, self._chat_template(folder))
         self.system_prompt = system_prompt(folder, self.default_system_prompt)
+        if self.learner is not None:
+            for name in set(learning) - {"language_model"}:
+                self.parts[name].float()
         self._no_dropout()
         self._freeze_all_but(learning)
         self.base: adapted.Base | None = None
@@ -156,7 +160,7 @@ class PretrainedSpeechModel(HearingModel):
             "checkpoint": name,
             "revision": commit,
             "prompt_sha256": hashlib.sha256(self.render(f"{AUDIO_PLACEHOLDER} ?").encode()).hexdigest(),
-            "dtype": str(self.network.dtype).removeprefix("torch."),
+            "dtype": str(self.language_model.dtype).removeprefix("torch."),
             "device": str(self.device),
             "attention": self.language_model.config._attn_implementation,
             **self._settings,
@@ -198,7 +202,7 @@ class PretrainedSpeechModel(HearingModel):
         if self.base is not None:
             adapted.read_parts(folder, self.parts)
         else:
-            saved, ours = self._load(folder, self.network.dtype).state_dict(), self.network.state_dict()
+            saved, ours = self._load(folder, self.language_model.dtype).state_dict(), self.network.state_dict()
             adapters = {name: tensor for name, tensor in ours.items() if ".lora_" in name}
             renamed = {name: saved[lora.plain_name(name)] for name in ours.keys() - adapters.keys()}
             self.network.load_state_dict({**renamed, **adapters})

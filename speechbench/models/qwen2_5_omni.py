@@ -82,8 +82,13 @@ class Qwen25OmniThinker(QwenSpeechModel):
         """What the encoder hands to its last linear layer, 40 ms a frame."""
         tower = self.core.audio_tower
         given: list[torch.Tensor] = []
+
+        def hear(_: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            given.append(inputs[0])
+            return (inputs[0].to(tower.proj.weight.dtype),)  # which may be in another precision than the encoder
+
         frames = torch.tensor([features.shape[1]], device=features.device)
-        tap = tower.proj.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+        tap = tower.proj.register_forward_pre_hook(hear)
         try:
             tower(features, feature_lens=frames, aftercnn_lens=(frames + 1) // 2)
         finally:

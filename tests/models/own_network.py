@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -111,3 +111,36 @@ def moved_by_grpo(model: PretrainedSpeechModel, manifest: Path, folder: Path) ->
     grpo.train(model, benchmark, load_reward("random", benchmark), config)
     assert type(load_model(str(folder / "checkpoints" / "final"))) is type(model)
     return {name for name, value in model.network.state_dict().items() if not torch.equal(before[name], value)}
+
+
+def assert_small_steps_beside_an_adapter_are_kept(
+    class_: Callable[..., PretrainedSpeechModel], checkpoint: Path, examples: list[Example], folder: Path, train: str
+) -> None:
+    """With weights in bfloat16, what learns moves by AdamW's 1e-6 a step, and is the same to the bit when saved."""
+    options = {"dtype": "bfloat16", "lora_rank": 2, "train": train}
+    model = class_(str(checkpoint), **options)
+    writing = model.parts["language_model"].parameters()
+    assert {p.dtype for p in writing if not p.requires_grad} == {torch.bfloat16}
+    assert model.language_model.dtype == torch.bfloat16 and model.provenance()["dtype"] == "bfloat16"
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in learning.items()}
+    completions = model.completions_of([["Anna"]] * len(examples))
+    model.train()
+    model(examples, completions)[0].sum().backward()
+    torch.optim.AdamW(learning.values(), lr=1e-6, weight_decay=0.0).step()
+    model.eval()
+    of_parts = 0
+    for name, weight in learning.items():
+        assert weight.grad is not None
+        felt = weight.grad.abs() > 1e-4  # far above AdamW's epsilon
+        assert bool((weight != before[name])[felt].float().mean() > 0.95) or not felt.any(), name
+        of_parts += int(felt.any()) * int(".lora_" not in name)
+    assert of_parts
+    model.save(folder)
+    expected = model(examples, completions)[0]
+    fresh = class_(str(checkpoint), **options)
+    fresh.load_weights(folder)
+    same, default = (load_model(f"{folder}(dtype=bfloat16{more})") for more in (f", train={train}", ""))
+    for again in (fresh, same, default):
+        assert torch.equal(again(examples, completions)[0], expected)
+        assert again.sample(again.embed(examples), 2, GREEDY).mask.any()

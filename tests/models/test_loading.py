@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from speechbench.cli import main
 from speechbench.errors import SpeechbenchError, UsageError
 from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.loading import code_hash, load_model
 from speechbench.models.pretrained import PretrainedSpeechModel
 from speechbench.models.tiny import FOLDER, Tiny
+from speechbench.out_of_memory import ShortOfMemoryError
 from speechbench.parameters import parameters_of
 from speechbench.registry import MODELS
 from speechbench.run_files import write_json
@@ -121,6 +124,59 @@ def test_a_model_goes_where_its_spec_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert moves == ["cuda", "cpu", "cuda:1", "cpu"]
     with pytest.raises(UsageError, match="device='cuda:2' is not there: this machine has cpu, cuda:0, cuda:1"):
         load_model("tiny(device='cuda:2')")
+
+
+OUT_OF_MEMORY = [
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cpu", "gpu", "python"])
+@pytest.mark.parametrize("options", ["", "(dtype=bfloat16, train=projector)"])
+def test_a_model_that_does_not_fit_says_what_it_takes(
+    error: Exception, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = list(Tiny(dtype="bfloat16" if options else "float32").parameters())
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transformers.GraniteSpeechForConditionalGeneration.from_pretrained", fail)
+    with pytest.raises(ShortOfMemoryError) as caught:
+        load_model(f"tiny{options}")
+    takes = sum(weight.numel() * weight.element_size() for weight in weights) / 2**30
+    said = str(caught.value)
+    assert said.startswith(f"model tiny{options} does not fit into memory: its weights alone take {takes:.3g} GB in ")
+    assert ("add dtype=bfloat16" in said) == (not options) and said.endswith("take a smaller model, or free memory")
+    assert "device=cpu" not in said
+
+
+def test_a_gpu_that_is_too_small_is_told_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Tiny, "to", fail)
+    with pytest.raises(ShortOfMemoryError, match=r"model tiny does not fit.* take device=cpu, take a smaller"):
+        load_model("tiny")
+
+
+def test_of_a_users_model_the_size_is_not_guessed(mine: Path) -> None:
+    mine.write_text("class Mine:\n    def __init__(self):\n        raise MemoryError\n")
+    with pytest.raises(ShortOfMemoryError, match=r"Mine does not fit into memory: its weights are too large: take a"):
+        load_model("mine.py:Mine")
+
+
+def test_the_command_says_it_in_one_sentence(random_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OUT_OF_MEMORY[0]
+
+    monkeypatch.setattr("transformers.GraniteSpeechForConditionalGeneration.from_pretrained", fail)
+    done = CliRunner().invoke(main, ["eval", "--model", str(random_folder), "--limit", "1"])
+    assert done.exit_code == 1 and f"model {random_folder} does not fit into memory" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_no_speech_model_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from speechbench.models.granite_speech import GraniteSpeech
 from speechbench.models.loading import load_model
 from speechbench.models.reading import PROMPTING
 from tests.models.learning import learning_names, logprobs, train_a_little
+from tests.models.own_network import assert_small_steps_beside_an_adapter_are_kept
 
 
 def test_a_new_adapter_changes_nothing_and_is_the_same_in_every_run(
@@ -117,6 +118,13 @@ def test_a_saved_folder_holds_what_was_trained_and_makes_the_model_again(
     assert {f.name: f.read_bytes() for f in twin.iterdir()} == {
         f.name: f.read_bytes() for f in (tmp_path / "saved").iterdir()
     }
+
+
+@pytest.mark.parametrize("train", ["projector+language_model", "encoder+projector+language_model"])
+def test_small_steps_beside_an_adapter_are_kept(
+    random_folder: Path, examples: list[Example], tmp_path: Path, train: str
+) -> None:
+    assert_small_steps_beside_an_adapter_are_kept(GraniteSpeech, random_folder, examples, tmp_path, train)
 
 
 def test_the_folder_is_in_pefts_own_format(random_folder: Path, examples: list[Example], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.models.own_network import (
     assert_greedy_sampling_equals_generate,
     assert_logprobs_equal_the_own_forward,
     assert_saved_is_loaded_again,
+    assert_small_steps_beside_an_adapter_are_kept,
     moved_by_grpo,
 )
 
@@ -102,6 +103,11 @@ def test_greedy_sampling_equals_generate(model: Voxtral, heard: list[Example]) -
 
 def test_logprobs_equal_the_models_own_forward(model: Voxtral, heard: list[Example]) -> None:
     assert_logprobs_equal_the_own_forward(model, heard, all_inputs(model, heard), TEXTS)
+
+
+@pytest.mark.parametrize("train", ["projector+language_model", "encoder+projector+language_model"])
+def test_small_steps_beside_an_adapter_are_kept(folder: Path, heard: list[Example], tmp_path: Path, train: str) -> None:
+    assert_small_steps_beside_an_adapter_are_kept(Voxtral, folder, heard, tmp_path, train)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -21,6 +21,7 @@ from tests.models.own_network import (
     assert_greedy_sampling_equals_generate,
     assert_logprobs_equal_the_own_forward,
     assert_saved_is_loaded_again,
+    assert_small_steps_beside_an_adapter_are_kept,
     moved_by_grpo,
 )
 
@@ -131,6 +132,11 @@ def test_lora_learns_on_it_and_is_saved_alone(small: Any, heard: list[Example], 
     assert not list(tmp_path.glob("model*.safetensors"))
     again, completions = load_model(str(tmp_path)), model.completions_of([["Anna"]] * 3)
     assert torch.equal(again(heard, completions)[0], model(heard, completions)[0])
+
+
+@pytest.mark.parametrize("train", ["projector+language_model", ALL])
+def test_small_steps_beside_an_adapter_are_kept(small: Any, heard: list[Example], tmp_path: Path, train: str) -> None:
+    assert_small_steps_beside_an_adapter_are_kept(small.adapter, small.folder, heard, tmp_path, train)
 
 
 def test_its_memory_is_told_without_its_weights(small: Any) -> None:
