@@ -78,7 +78,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._window_ready = 0.0
         self._stop = Stop()
         self.scorer = None if self.reward is None else Scorer(self.reward, distributed.rank())
-        self.watch = Watch(self.subject, config, self.reward)
+        learning = {p.dtype for p in model.parameters() if p.requires_grad}
+        self.watch = Watch(self.subject, config, self.reward, learning)
         self.lines = Log(config, self.scorer, self.watch)
         examples = benchmark.load("train", config.limit)
         if not examples:

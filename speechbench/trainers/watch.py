@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from speechbench.distributed import world_size
 from speechbench.rewards.base import Reward
 from speechbench.trainers.config import TrainConfig
+
+if TYPE_CHECKING:
+    import torch
 
 WINDOW = 5
 """Steps that a value is averaged over: one batch of few prompts says little. Where samples serve several steps, only
@@ -43,16 +46,21 @@ class Watch:
         config: Of the training; its values are named in the remedies.
         reward: What is trained on; `None` where the trainer takes none. Of a control's rewards nothing is
             expected, so nothing is said of them.
+        dtypes: Of the weights that learn.
 
     Attributes:
-        notes: What is known of the options before anything is trained, as `TrainConfig.notes` says it.
+        notes: What is known before anything is trained: of the options, as `TrainConfig.notes` says it, and of weights
+            that are too coarse to learn.
     """
 
-    def __init__(self, subject: str, config: TrainConfig, reward: Reward | None) -> None:
+    def __init__(
+        self, subject: str, config: TrainConfig, reward: Reward | None, dtypes: Collection[torch.dtype] = ()
+    ) -> None:
         self.subject = subject
         self.config = config
         self.reward = None if reward is None or reward.family == "control" else reward
-        self.notes = tuple(f"{subject}: {note}" for note in config.notes(world_size()))
+        notes = [*config.notes(world_size()), *_coarse(dtypes, config)]
+        self.notes = tuple(f"{subject}: {note}" for note in notes)
         self._said: dict[str, str] = {}
         self._last: defaultdict[str, deque[tuple[int, float]]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._first: list[float] = []
@@ -160,3 +168,11 @@ class Watch:
     def _now(self, name: str) -> str:
         value = getattr(self.config, name, None)
         return name if value is None else f"{name} (now {value:g})"
+
+
+def _coarse(dtypes: Collection[torch.dtype], config: TrainConfig) -> Iterator[str]:
+    for dtype in sorted({dtype for dtype in dtypes if dtype.itemsize < 4}, key=str):
+        yield (
+            f"the weights that learn are held in {str(dtype).removeprefix('torch.')}, which rounds away most steps of "
+            f"learning_rate {config.learning_rate:g}: give the model lora_rank=16, or dtype=float32 and set bf16: true"
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
@@ -31,6 +32,14 @@ def heard(watch: Watch, steps: int, first: int = 1, **values: float) -> list[str
 def test_healthy_training_is_left_alone() -> None:
     watch = watch_on("bleu")
     assert heard(watch, 50) == [] and watch.warnings == ()
+
+
+def test_weights_too_coarse_to_learn_are_noted() -> None:
+    watch = Watch("sft", SftConfig(Path(), learning_rate=1e-6), None, {torch.bfloat16, torch.float32})
+    (note,) = watch.notes
+    assert note.startswith("sft: the weights that learn are held in bfloat16, which rounds away most steps of")
+    assert "learning_rate 1e-06: give the model lora_rank=16, or dtype=float32" in note
+    assert not Watch("sft", SftConfig(Path()), None, {torch.float32, torch.float64}).notes
 
 
 def test_notes_on_the_options_stand_before_what_was_heard() -> None:
