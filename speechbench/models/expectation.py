@@ -26,7 +26,8 @@ def log_softmax(logits: torch.Tensor, suppressed: torch.Tensor, temperature: flo
         temperature: The logits are divided by it.
     """
     raw = logits if logits.dtype == torch.float64 else logits.float()
-    return (raw / temperature).masked_fill(suppressed, -torch.inf).log_softmax(-1)
+    divided = raw if temperature == 1 else raw / temperature
+    return divided.masked_fill(suppressed, -torch.inf).log_softmax(-1)
 
 
 def token_logprobs(
@@ -77,7 +78,7 @@ def _rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     expected = log_softmax(head(hidden), suppressed, temperature)
     with torch.no_grad():
-        entropy = -(expected.exp() * expected.masked_fill(suppressed, 0.0)).sum(-1)
+        entropy = -expected.exp().mul_(expected).masked_fill_(suppressed, 0.0).sum(-1)  # where 0 · −∞ is 0
     return expected.gather(-1, tokens[:, None]).squeeze(-1), entropy
 
 

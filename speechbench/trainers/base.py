@@ -31,19 +31,12 @@ from speechbench.rewards.measure import prepare
 from speechbench.run_schema import TRAINED
 from speechbench.trainers import sharding
 from speechbench.trainers.arguments import training_arguments
-from speechbench.trainers.checkpoints import (
-    COMPLETE,
-    Kept,
-    last_complete,
-    mark_complete,
-    step_of,
-    write_folder,
-)
+from speechbench.trainers.checkpoints import COMPLETE, Kept, last_complete, mark_complete, step_of, write_folder
 from speechbench.trainers.config import TrainConfig, TrainResult
 from speechbench.trainers.log import Log
 from speechbench.trainers.memory_errors import saying_what_to_lower
 from speechbench.trainers.scoring import Scorer
-from speechbench.trainers.steps import Steps, diverged
+from speechbench.trainers.steps import Steps, diverged, norm_of_weights
 from speechbench.trainers.validation import Validation
 from speechbench.trainers.watch import Watch
 
@@ -111,7 +104,11 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         """The loss of one rollout, summed over its tokens and divided by `tokens`, those of the whole window."""
 
     def begin_scoring(
-        self, texts: list[list[str]], examples: list[Example], logprobs_PG: torch.Tensor | None = None
+        self,
+        texts: list[list[str]],
+        examples: list[Example],
+        logprobs_PG: torch.Tensor | None = None,
+        off_policy_PG: torch.Tensor | None = None,
     ) -> Callable[[], torch.Tensor]:
         """Starts to score hypotheses; a reward that waits for something outside does so beside other work.
 
@@ -119,13 +116,15 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             texts: The hypotheses of each prompt's group.
             examples: The prompts.
             logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
+            off_policy_PG: Which the policy did not write, bool: the logged means of a reward's parts leave them out.
 
         Returns:
             What gives, when they are needed, the rewards on unit scale, NaN where the reward does not apply;
             float64 [prompt, member].
         """
         assert self.scorer is not None, "set self.reward before SpeechTrainer.__init__"
-        return self.scorer.begin(texts, examples, self.config.seed, self.state.global_step, logprobs_PG)
+        c, step = self.config, self.state.global_step
+        return self.scorer.begin(texts, examples, c.seed, step, logprobs_PG, off_policy_PG)
 
     @property
     def subject(self) -> str:
@@ -178,13 +177,13 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         return loss
 
     def require_finite(self, what: str, value: torch.Tensor) -> None:
-        """Stops the training at a NaN or an infinity, before the optimizer puts it into the weights.
+        """Stops the training at a NaN or an infinity, before it gets into the weights or from them into a checkpoint.
 
         Raises:
             DivergedError: With the step and the remedy.
         """
         if not torch.isfinite(value):
-            raise diverged(self.subject, self.config, what, value, self.kept.good(self.state.global_step))
+            raise diverged(self.subject, self.config, what, value, *self.kept.diverged(self.state.global_step))
 
     def step_learned(self) -> None:
         """Called when an optimizer step is done, before it is logged and saved."""
@@ -215,8 +214,9 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         sharding.load_weights(self.speech_model, Path(resume_from_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir)
-        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        step = self.state.global_step
+        self.require_finite(f"norm of the weights after step {step}", norm_of_weights(self.speech_model))
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{step}"
         with writing(checkpoint, checkpoint):
             super()._save_checkpoint(model, trial)
             # Of each process, and all of its files are there.
@@ -227,7 +227,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self.kept.written()
         distributed.from_main()  # to stop here would stop the main process too, however far it is
         if self.validation is not None:
-            self.validation.checkpoint_written()
+            self.validation.remove_what_nothing_needs()
 
     def _go_on(self, checkpoint: Path | None) -> int:
         """From what stands in a checkpoint beside what transformers reads; the step it was written after."""
@@ -269,6 +269,8 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         if distributed.is_main():
             write_folder(trained, sharding.unsharded(self.speech_model, state).save)
             self.kept.newest_is_good()
+        if self.validation is not None:
+            self.validation.remove_what_nothing_needs()
         used = total_usage(part.usage for part in (self.scorer, self.validation) if part is not None)
         usage = total_usage(distributed.from_all(used))  # once the trained model is there
         best = None if self.validation is None else self.validation.best
@@ -289,7 +291,5 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             self.speech_model.gradient_checkpointing_disable()
         if stopped:
             raise KeyboardInterrupt
-        learned = [p.detach() for p in self.speech_model.parameters() if p.requires_grad]
-        self.require_finite("norm of the weights after the last step", torch.nn.utils.get_total_norm(learned))
         if self.scorer is not None:
             self.scorer.require_applied()

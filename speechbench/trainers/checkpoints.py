@@ -27,6 +27,11 @@ def _finished(folder: Path) -> list[Path]:
     return [marker.parent for marker in folder.glob(f"checkpoint-*/{COMPLETE}")]
 
 
+def markers(folder: Path) -> list[dict[str, Any]]:
+    """What the markers of the finished checkpoints in a folder hold."""
+    return [json.loads((path / COMPLETE).read_text(encoding="utf-8")) for path in _finished(folder)]
+
+
 def step_of(checkpoint: Path) -> int:
     """After how many optimizer steps a checkpoint was written."""
     return int(checkpoint.name.rpartition("-")[2])
@@ -54,7 +59,8 @@ def keep_only(folder: Path, *kept: Path | None, kind: str = "checkpoint") -> Non
 class Kept:
     """Which checkpoints of a training stay: the newest, and the one before it until a step from the newest went well.
 
-    Where a step ruins the weights, the loss of the next one tells: until then the newest is not known to be good.
+    Where a step ruins the weights, the loss of the next one tells: until then the newest is not known to be good, and
+    where that loss is not finite it counts no more, so that whoever goes on does so from the one before it.
 
     Args:
         folder: Where they are.
@@ -77,9 +83,20 @@ class Kept:
             self._is_good = True
             keep_only(self._folder, last_complete(self._folder))
 
-    def good(self, step: int) -> Path | None:
-        """The newest that is known to be good, or `None`, where the weights after `step` steps are not good."""
-        return max((path for path in _finished(self._folder) if step_of(path) < step), key=step_of, default=None)
+    def diverged(self, step: int) -> tuple[Path | None, Path | None]:
+        """The weights after `step` steps gave no finite value: a checkpoint that holds them counts no more.
+
+        For any of several processes, since the one that sees it may be alone in that, while the others wait for its
+        gradients: only the marker goes. The folder goes when the training begins again.
+
+        Returns:
+            The newest checkpoint that counts, from which a step went well, and the one that does not any more; `None`
+            where there is none.
+        """
+        ruined = self._folder / f"checkpoint-{step}"
+        is_there = (ruined / COMPLETE).exists()
+        (ruined / COMPLETE).unlink(missing_ok=True)
+        return last_complete(self._folder), ruined if is_there else None
 
 
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:

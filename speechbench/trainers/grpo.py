@@ -181,7 +181,7 @@ class GrpoTrainer(SpeechTrainer[Group]):
                 written_PGT, _ = self.speech_model(examples, completions, c.temperature)
         with self.timed("scoring"):
             logprobs_PG = None if written_PGT is None else token_mean(written_PGT, completions.mask)
-            scored = self.begin_scoring(texts, examples, logprobs_PG)
+            scored = self.begin_scoring(texts, examples, logprobs_PG, off_policy_PG)
         reference_PGT = None
         if self.before_training is not None:
             with self.timed("learning"):
@@ -255,7 +255,8 @@ class GrpoTrainer(SpeechTrainer[Group]):
         terms = policy_loss(logprobs_PGT, rollout, tokens, self.config, self.shaped)
         if terms.kl is not None:
             self.note(kl=terms.kl.item())
-        mean_entropy = entropy_PGT.sum() / rollout.completions.mask.sum().clamp(min=1)
+        own_PGT = rollout.completions.mask & ~rollout.off_policy_PG[..., None]
+        mean_entropy = (entropy_PGT * own_PGT).sum() / own_PGT.sum().clamp(min=1)
         self.note(clip_share=terms.clip_share.item(), entropy=mean_entropy.item())
         return terms.loss
 

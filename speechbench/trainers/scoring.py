@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Scorer:
         self._before = dict(reward.usage())  # by trainings before this one
         self._parts = dict(reward.part_seconds())
         self._means: dict[str, list[float]] = {}
+        self._is_own: list[bool] | None = None  # of each hypothesis in the present batch; `None` for all
         self._names: dict[int, str] = {}
         self._silent = 0  # batches so far, as long as the reward has applied to nothing; then -1
         self._unscored = Batch([], [], [])  # the last of them
@@ -65,6 +67,7 @@ class Scorer:
         seed: int,
         step: int,
         logprobs_PG: torch.Tensor | None = None,
+        off_policy_PG: torch.Tensor | None = None,
     ) -> Callable[[], torch.Tensor]:
         """Starts to score the groups of one step; a reward that waits for something outside does so meanwhile.
 
@@ -74,6 +77,7 @@ class Scorer:
             seed: Of the training.
             step: Optimizer steps done.
             logprobs_PG: Mean log-probability of each hypothesis' tokens under the policy, where it is known.
+            off_policy_PG: Which hypotheses the policy did not write, bool: `means` leaves them out; `None` for none.
 
         Returns:
             What gives the rewards on unit scale when they are needed, NaN where the reward does not apply, float64
@@ -86,6 +90,7 @@ class Scorer:
             seeds=[derive(seed, step, e.id, m, "reward") for e, m in members],
             logprobs=None if logprobs_PG is None else logprobs_PG.flatten().tolist(),
         )
+        self._is_own = None if off_policy_PG is None else (~off_policy_PG).flatten().tolist()
         scores = self._started(batch)
 
         def rewards_PG() -> torch.Tensor:
@@ -171,14 +176,15 @@ class Scorer:
         self._parts, self._before = dict(self.reward.part_seconds()), dict(self.reward.usage())
 
     def means(self) -> dict[str, float]:
-        """Of each part of a sum or product, the mean score since the last call, by its display."""
+        """Of each part of a sum or product, the mean score of what the policy wrote since the last call, by display."""
         means = {name: sum(values) / len(values) for name, values in self._means.items()}
         self._means.clear()
         return means
 
     def _ask_part(self, part: Reward, batch: Batch) -> list[float | None]:
         scores = self._ask(part, batch)
-        known = [score for score in scores if score is not None]
+        own = compress(scores, self._is_own or repeat(True))
+        known = [score for score in own if score is not None]
         if known:
             self._means.setdefault(part.display, []).append(sum(known) / len(known))
         return scores

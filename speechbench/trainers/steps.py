@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from speechbench.trainers.base import SpeechTrainer
 
 
-def diverged(subject: str, config: TrainConfig, what: str, value: torch.Tensor, good: Path | None) -> DivergedError:
+def diverged(
+    subject: str, config: TrainConfig, what: str, value: torch.Tensor, good: Path | None, ruined: Path | None
+) -> DivergedError:
     """The error of a value that is no finite number.
 
     Args:
@@ -25,14 +27,21 @@ def diverged(subject: str, config: TrainConfig, what: str, value: torch.Tensor, 
         what: Whose value it is, and of which step.
         value: Not finite.
         good: The last checkpoint from which a step went well, if there is one.
+        ruined: The checkpoint whose weights gave the value, if there is one: it counts no more.
     """
     norm = config.max_grad_norm
     bound = f"lower max_grad_norm (now {norm:g})" if norm else "set max_grad_norm: 1 (now 0, no clipping)"
-    left = f" ({good} holds the last weights that were seen to give a finite one)" if good else ""
+    left = f"{good} holds the last" if good else "no checkpoint holds"
+    left += " weights that were seen to give a finite one" + (f"; {ruined.name} counts no more" if ruined else "")
     return DivergedError(
         f"{subject}: the {what} is {value.item()}, so training stopped: lower learning_rate "
-        f"(now {config.learning_rate:g}) or {bound} in --config{left}"
+        f"(now {config.learning_rate:g}) or {bound} in --config ({left})"
     )
+
+
+def norm_of_weights(model: torch.nn.Module) -> torch.Tensor:
+    """Of those that learn, all together; called on all processes."""
+    return torch.nn.utils.get_total_norm([p.detach() for p in model.parameters() if p.requires_grad])
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]

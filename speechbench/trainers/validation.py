@@ -1,7 +1,8 @@
 """Validation while training: the model measured on the benchmark's validation split, and the best of them kept.
 
 The best model is a folder of its own beside the checkpoints, and a checkpoint says which it is: a training that was
-killed goes on with the best of its checkpoint, whatever was measured after it.
+killed goes on with the best of its checkpoint, whatever was measured after it. It stays as long as a checkpoint does
+that names it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, prepare
 from speechbench.run_schema import CHECKPOINTS, Best
-from speechbench.trainers.checkpoints import keep_only, write_folder
+from speechbench.trainers.checkpoints import keep_only, markers, write_folder
 from speechbench.trainers.config import TrainConfig
 
 _KIND = "best"  # what the folders are called, before the step
@@ -56,7 +57,6 @@ class Validation:
         self.usage: dict[str, float] = {}
         self._sampling = Sampling(temperature=0.0, max_tokens=benchmark.max_completion_length)
         self._folder = config.output_dir / CHECKPOINTS
-        self._needed: Best | None = None  # by the last checkpoint
 
     def is_due(self, step: int) -> bool:
         """Whether the model is to be measured after a step: every `eval_steps`, and after the last."""
@@ -80,17 +80,19 @@ class Validation:
         score = float(distributed.from_main(score))
         if self._is_best(score):
             self.best = Best(step, str(self.metric.spec), score)
-            self._remove_all_but(self.best, self._needed)
+            self.remove_what_nothing_needs()
         return score
 
     def save(self) -> dict[str, Any]:
-        """What a checkpoint holds of it, as JSON can write it; `checkpoint_written` when that is done."""
+        """What a checkpoint holds of it under "validation", as JSON can write it."""
         return {"best": None if self.best is None else dataclasses.asdict(self.best), "usage": self.usage}
 
-    def checkpoint_written(self) -> None:
-        """Called when a whole checkpoint holds what `save` returned: an older best model is needed no more."""
-        self._needed = self.best
-        self._remove_all_but(self.best)
+    def remove_what_nothing_needs(self) -> None:
+        """Deletes the models that are neither the best nor what a whole checkpoint would go on with as the best."""
+        if distributed.is_main():
+            saved = [marker.get("validation") for marker in markers(self._folder)]
+            kept = [Best(**each["best"]) for each in saved if each and each["best"]]
+            keep_only(self._folder, *(self._folder_of(best) for best in [*kept, self.best] if best), kind=_KIND)
 
     def go_on(self, saved: Mapping[str, Any] | None) -> None:
         """Goes on from what `save` returned; from nothing where there was no validation, or by another metric.
@@ -107,8 +109,7 @@ class Validation:
                     f"the best model so far is gone from {folder}: remove the folder {folder.parent}, and the same "
                     "command trains anew"
                 )
-        self._needed = self.best
-        self._remove_all_but(self.best)
+        self.remove_what_nothing_needs()
 
     def restore(self, step: int) -> None:
         """Gives the model the weights of the best; `step` is the one whose weights it has."""
@@ -134,10 +135,6 @@ class Validation:
 
     def _folder_of(self, best: Best) -> Path:
         return self._folder / f"{_KIND}-{best.step}"
-
-    def _remove_all_but(self, *kept: Best | None) -> None:
-        if distributed.is_main():
-            keep_only(self._folder, *(self._folder_of(best) for best in kept if best), kind=_KIND)
 
 
 class _Aside(Progress):
