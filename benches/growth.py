@@ -3,6 +3,8 @@
 Each point is a run of `grpo_step.compare`: the plain loop and ours, in processes of their own.
 
     python benches/growth.py [--model granite] [--encoder frozen] [--steps 2] [--threads 2] [--out docs/growth.png]
+
+What is measured is kept beside the plot's name, as docs/growth.json: the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ CALLED = {"group": "completions per prompt (G)", "seconds": "seconds of audio", 
 def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Every point, by what grows."""
     points: dict[str, list[dict[str, Any]]] = {name: [] for name in GROWS}
-    known: dict[str, dict[str, Any]] = {}
+    kept = options.out.with_suffix(".json")
+    known: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
     for name, values in GROWS.items():
         for value in values:
-            setting = {**BASE, name: value}
+            setting = {**BASE, name: value, **_common(options)}
             key = json.dumps(setting, sort_keys=True)
             if key not in known:
-                known[key] = grpo_step.compare(argparse.Namespace(**setting, **_common(options)))
+                known[key] = grpo_step.compare(argparse.Namespace(**setting))
+                kept.write_text(json.dumps(known, indent=1))
                 print(name, value, known[key]["ratios"], flush=True)
             points[name].append({"at": value, **{side: known[key][side] for side in ("plain", "ours")}})
     return points

@@ -79,7 +79,7 @@ def best_of(completions: Completions, rewards_PG: torch.Tensor) -> Completions:
 
 
 class RejectionSftTrainer(SpeechTrainer[Kept]):
-    """Samples a group per prompt, scores it, and learns its best member as SFT learns the reference."""
+    """Samples a group per prompt, scores it, and learns its best whole member as SFT learns the reference."""
 
     config: RejectionSftConfig
     reward: Reward

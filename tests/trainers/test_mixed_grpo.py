@@ -62,6 +62,20 @@ def test_what_is_logged_of_outputs_is_of_the_policys_own(trainer: MixedGrpoTrain
     assert trainer._logged["completion_length"] == [pytest.approx(own.sum(-1).double().mean().item())]
     texts = [texts[:2] for texts in trainer.speech_model.texts_of(group.completions)]
     assert trainer._logged["distinct"] == [pytest.approx(sum(len(set(pair)) / 2 for pair in texts) / 2)]
+    with torch.no_grad():
+        trainer.loss(trainer.speech_model, group, group.completions.mask.sum())
+        _, entropy = trainer.speech_model(group.examples, group.completions)
+    of_own = [entropy[p, g, t].item() for p, g, t in own.nonzero().tolist()]
+    assert trainer._logged["entropy"] == [pytest.approx(sum(of_own) / len(of_own))]
+
+
+def test_what_is_logged_of_a_rewards_parts_is_of_the_policys_own(few: Benchmark, tmp_path: Path) -> None:
+    """As the logged reward is, of which the only part is half."""
+    double = MixedGrpoTrainer(Tiny(), few, load_reward("2*bleu", few), small(tmp_path))
+    group = double.roll_out(few.load("train", 2))
+    assert double.scorer is not None and (group.rewards_PG[:, 4] > 1.99).all()
+    (mean,) = double.scorer.means().values()
+    assert double._logged["reward"] == [pytest.approx(2 * mean)] and mean < 0.9
 
 
 @pytest.mark.parametrize("options", [{}, {"references_in_baseline": False}, {"std_floor": 0.4}, {"num_references": 2}])

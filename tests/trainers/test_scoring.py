@@ -160,6 +160,16 @@ def test_parts_of_a_sum_are_kept_one_by_one_and_their_means_told() -> None:
     assert set(scorer.seconds) == {"2*noted", "other", scorer.reward.display}
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_means_of_parts_leave_out_what_the_policy_did_not_write(waits: bool) -> None:
+    scorer = Scorer(Product([Noted(waits=waits)], 2.0))
+    off_policy_PG = torch.tensor([[False, False, True], [False, True, True]])
+    scorer.begin([["x", "?", "xxxxx"], ["xxx", "?", "xxxxx"]], EXAMPLES, 0, 0, None, off_policy_PG)()
+    assert scorer.means() == {"noted": (1 + 3) / 2}
+    ask(scorer, ["x", "xxxxx"])  # all are the policy's again
+    assert scorer.means() == {"noted": (1 + 5) / 2}
+
+
 def test_rewards_of_one_text_are_kept_apart() -> None:
     class Doubled(Noted):
         def score(self, batch: Batch) -> list[float | None]:

@@ -1,9 +1,8 @@
-"""How a training ends before its time: a signal, a loss that is no number, a disk that is full."""
+"""How a training ends before its time: a signal, a disk that is full."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import resource
 import signal
@@ -26,6 +25,7 @@ from speechbench.trainers.checkpoints import last_complete
 from speechbench.trainers.grpo import GrpoConfig
 from speechbench.trainers.mixed_grpo import MixedGrpoConfig
 from speechbench.trainers.sft import SftConfig
+from tests.trainers.conftest import assert_equal, log_of
 
 KINDS: dict[str, tuple[Callable[..., Any], type]] = {
     "sft": (sft.train, SftConfig),
@@ -67,20 +67,6 @@ class Hears(Progress):
 
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
-
-
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def log_of(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-
-
-def assert_equal(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    expected, found = weights(one), weights(other)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 @pytest.mark.parametrize(
@@ -154,93 +140,6 @@ def test_the_second_signal_stops_in_the_middle_and_leaves_the_last_checkpoint(fe
     assert len(log_of(tmp_path)) == 1
     kept = last_complete(tmp_path / "checkpoints")
     assert kept is not None and kept.name == "checkpoint-1"
-
-
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(few: Benchmark, tmp_path: Path) -> None:
-    class Diverges(Tiny):
-        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            logprobs, entropy = super().forward(*args, **kwargs)
-            return logprobs * float("nan"), entropy
-
-    model = Diverges()
-    before = weights(model)
-    with pytest.raises(SpeechbenchError, match=r"^sft: the loss of step 1 is nan.*lower learning_rate \(now 0.0002\)"):
-        sft.train(model, few, None, SftConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2))
-    assert all(torch.equal(before[name], value) for name, value in weights(model).items())
-    assert not list((tmp_path / "checkpoints").glob("*"))
-
-
-@pytest.mark.slow
-def test_a_loss_that_becomes_no_number_leaves_the_last_good_checkpoint(few: Benchmark, tmp_path: Path) -> None:
-    class Diverges(Tiny):
-        """From the third learning pass on."""
-
-        passes = 0
-
-        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            logprobs, entropy = super().forward(*args, **kwargs)
-            self.passes += torch.is_grad_enabled()
-            return (logprobs * float("nan") if self.passes >= 3 else logprobs), entropy
-
-    settings: dict[str, Any] = {"per_device_train_batch_size": 2, "save_steps": 1, "warmup_ratio": 0.0}
-    constant = {**settings, "lr_scheduler_type": "constant"}  # so that it is no matter how many steps were planned
-    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan.*checkpoint-1 holds the last weights"):
-        sft.train(Diverges(), few, None, SftConfig(output_dir=tmp_path / "bad", max_steps=4, **constant))
-    assert len(log_of(tmp_path / "bad")) == 2
-    good, saved = Tiny(), Tiny()
-    sft.train(good, few, None, SftConfig(output_dir=tmp_path / "good", max_steps=1, **constant))
-    saved.load_weights(tmp_path / "bad" / "checkpoints" / "checkpoint-1")
-    assert_equal(good, saved)
-
-
-def test_a_step_that_ruins_the_weights_leaves_those_before_it(few: Benchmark, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"per_device_train_batch_size": 2, "save_steps": 1, "max_steps": 4, "warmup_ratio": 0.0}
-    with pytest.raises(SpeechbenchError, match=r"the \w+ of step 2 is nan"):
-        sft.train(Tiny(), few, None, SftConfig(output_dir=tmp_path / "at once", learning_rate=1e38, **settings))
-
-    class Ruins(Tiny):
-        """Its weights are no numbers any more after the second step."""
-
-        passes = 0
-
-        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            self.passes += 1
-            if self.passes == 2:
-                next(p for p in self.parameters() if p.requires_grad).register_post_accumulate_grad_hook(ruin)
-            return super().forward(*args, **kwargs)
-
-    def ruin(parameter: torch.Tensor) -> None:
-        parameter.data.fill_(float("nan"))
-
-    with pytest.raises(SpeechbenchError, match=r"the loss of step 3 is nan.*checkpoint-1 holds the last weights"):
-        sft.train(Ruins(), few, None, SftConfig(output_dir=tmp_path, learning_rate=1e-4, **settings))
-    saved = Tiny()
-    saved.load_weights(tmp_path / "checkpoints" / "checkpoint-1")
-    assert all(torch.isfinite(p).all() for p in saved.parameters())
-
-    short = SftConfig(output_dir=tmp_path / "short", learning_rate=1e-4, **{**settings, "max_steps": 2})
-    with pytest.raises(SpeechbenchError, match=r"norm of the weights after the last step is nan.*checkpoint-1 holds"):
-        sft.train(Ruins(), few, None, short)
-
-
-def test_once_a_step_went_well_one_checkpoint_stays(few: Benchmark, tmp_path: Path) -> None:
-    config = SftConfig(output_dir=tmp_path, max_steps=3, per_device_train_batch_size=2, save_steps=1)
-    sft.train(Tiny(), few, None, config)
-    assert [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
-
-
-@pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
-def test_a_gradient_that_is_no_number_stops_before_the_weights_are_spoilt(
-    few: Benchmark, tmp_path: Path, max_grad_norm: float
-) -> None:
-    model = Tiny()
-    learns = next(p for p in model.parameters() if p.requires_grad)
-    learns.register_hook(lambda gradient: gradient * float("inf"))
-    before = weights(model)
-    config = SftConfig(output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, max_grad_norm=max_grad_norm)
-    with pytest.raises(SpeechbenchError, match=r"1 is (nan|inf), .*(lower max_\w+ \(now 1\)|set max_\w+: 1 \(now 0)"):
-        sft.train(model, few, None, config)
-    assert all(torch.equal(before[name], value) for name, value in weights(model).items())
 
 
 @pytest.fixture
