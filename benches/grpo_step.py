@@ -27,14 +27,16 @@ from typing import Any
 
 PARTS = {"trained": "encoder+projector+language_model", "frozen": "projector+language_model"}
 BETA = 0.02
+Seconds = Callable[[], dict[str, float]]
 
 
-def _model(options: argparse.Namespace, folder: Path) -> Any:
+def shaped_model(options: argparse.Namespace, folder: Path) -> Any:
+    """The model that the options name, whose every completion has full length."""
     import shaped
 
     make = {"granite": shaped.granite, "qwen2-audio": shaped.qwen2_audio}[options.model]
     model = make(folder, PARTS[options.encoder])
-    model._suppressed[model.end_token] = True  # so that every completion has full length
+    model._suppressed[model.end_token] = True
     return model
 
 
@@ -176,10 +178,10 @@ def _side(name: str, options: argparse.Namespace, pipe: Any) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         before = _memory("VmRSS")
-        model = _model(options, folder / "model")
+        model = shaped_model(options, folder / "model")
         examples = shaped.examples(folder, options.prompts, options.seconds)
         model.embed(examples)  # decoded, and encoded where the encoder is frozen
-        found = _plain(model, examples, options) if name == "plain" else _ours(model, examples, options, folder)
+        found = _plain(model, examples, options) if name == "plain" else ours(model, examples, options, folder)
         found["peak_mb"] = (found.pop("peak_kb") - before) / 1024
     pipe.send(found)
 
@@ -212,7 +214,18 @@ def _plain(model: Any, examples: list[Any], options: argparse.Namespace) -> dict
     return {**found, "gradient_difference": difference, "peak_kb": _memory("VmHWM")}
 
 
-def _ours(model: Any, examples: list[Any], options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def ours(
+    model: Any, examples: list[Any], options: argparse.Namespace, folder: Path, spent: Seconds = dict
+) -> dict[str, Any]:
+    """Median seconds of our steps after the first and of their parts, and the peak of memory.
+
+    Args:
+        model: To train.
+        examples: Of one batch.
+        options: Of the command.
+        folder: For the run.
+        spent: Further seconds, counted up by who gives them.
+    """
     from transformers import TrainerCallback
 
     from speechbench.rewards.loading import load_reward
@@ -224,15 +237,16 @@ def _ours(model: Any, examples: list[Any], options: argparse.Namespace, folder: 
         def load(self, split: str, limit: int | None = None) -> list[Any]:
             return examples
 
+    def read() -> dict[str, float]:
+        return {**trainer.seconds, **spent(), "step": time.perf_counter()}
+
     class Clock(TrainerCallback):
         def __init__(self) -> None:
-            self.at: list[float] = [time.perf_counter()]
-            self.parts: list[dict[str, float]] = [dict(trainer.seconds)]
+            self.read: list[dict[str, float]] = [read()]
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.at.append(time.perf_counter())
-            self.parts.append(dict(trainer.seconds))
-            if len(self.at) == 2:
+            self.read.append(read())
+            if len(self.read) == 2:
                 _reset_peak()
 
     config = GrpoConfig(
@@ -246,13 +260,10 @@ def _ours(model: Any, examples: list[Any], options: argparse.Namespace, folder: 
     config.output_dir.mkdir(exist_ok=True)
     trainer.train()
     peak = _memory("VmHWM")
-    steps = [after - before for before, after in zip(clock.at, clock.at[1:], strict=False)][1:]
-    sampling = [b["sampling"] - a["sampling"] for a, b in zip(clock.parts, clock.parts[1:], strict=False)][1:]
-    learning = [b["learning"] - a["learning"] for a, b in zip(clock.parts, clock.parts[1:], strict=False)][1:]
+    steps = list(zip(clock.read[1:], clock.read[2:], strict=False))
+    names = steps[0][1]
     return {
-        "sampling": statistics.median(sampling),
-        "learning": statistics.median(learning),
-        "step": statistics.median(steps),
+        **{name: statistics.median(b[name] - a.get(name, 0.0) for a, b in steps) for name in names},
         "peak_kb": peak,
     }
 

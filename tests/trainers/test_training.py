@@ -75,7 +75,7 @@ def test_sft_lowers_the_loss_on_what_it_learns_from(few: Benchmark, tmp_path: Pa
 
 
 def test_grpo_raises_the_reward_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
-    config = small(tmp_path, max_steps=12, limit=2, num_generations=8, learning_rate=3e-4, max_completion_length=32)
+    config = small(tmp_path, max_steps=12, limit=2, num_generations=16, learning_rate=3e-4, max_completion_length=32)
     grpo.train(Tiny(), few, load_reward("bleu", few), config)
     rewards = [line["reward"] for line in log_of(tmp_path)]
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3
