@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from accelerate import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_deepspeed_cmd_env
+
+from speechbench.trainers import sharding
 
 CONFIGS = Path(__file__).parents[1] / "docs" / "configs"
 PAGE = (CONFIGS.parent / "multi-gpu.md").read_text(encoding="utf-8")
@@ -25,21 +29,21 @@ def test_every_configuration_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize(("name", "stage"), [("zero2", 2), ("zero3", 3)])
-def test_deepspeed(name: str, stage: int) -> None:
-    config = read(name)
-    assert config.distributed_type == DistributedType.DEEPSPEED
-    given = config.deepspeed_config
-    plugin = DeepSpeedPlugin(
-        zero_stage=given["zero_stage"],
-        gradient_accumulation_steps=given["gradient_accumulation_steps"],
-        gradient_clipping=given["gradient_clipping"],
-        offload_optimizer_device=given["offload_optimizer_device"],
-        offload_param_device=given["offload_param_device"],
-        zero3_init_flag=given.get("zero3_init_flag", False),
-        zero3_save_16bit_model=given.get("zero3_save_16bit_model", False),
-    )
+def test_deepspeed(name: str, stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `accelerate launch` hands it to the processes that it starts: by their environment."""
+    assert read(name).distributed_type == DistributedType.DEEPSPEED
+    called = ["--config_file", str(CONFIGS / f"{name}.yaml"), "-m", "speechbench", "train"]
+    launched, _, _ = _validate_launch_command(launch_command_parser().parse_args(called))
+    launched.deepspeed_fields_from_accelerate_config = ""
+    _, environment = prepare_deepspeed_cmd_env(launched)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    plugin = DeepSpeedPlugin()
     assert plugin.deepspeed_config["zero_optimization"]["stage"] == stage == plugin.zero_stage
     assert plugin.deepspeed_config["gradient_accumulation_steps"] == "auto"  # the trainer's own counts
+    # Else each process reads it as a number when it begins, and ends with "auto".
+    assert environment.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1").isdigit()
+    assert sharding.holds_copies() and environment["ACCELERATE_MIXED_PRECISION"] == "no"
 
 
 def test_fsdp() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from speechbench.benchmarks.audio import Audio
@@ -15,6 +17,10 @@ class EncoderCache(dict[Audio, torch.Tensor]):
     def __init__(self) -> None:
         super().__init__()
         self._bytes = 0
+
+    def __deepcopy__(self, _: Any) -> EncoderCache:
+        """Empty: the encoder of a model's copy may be frozen where the model's is not, or the other way round."""
+        return EncoderCache()
 
     def keep(self, audio: Audio, hidden: torch.Tensor) -> None:
         """Keeps one output if there is room."""

@@ -213,10 +213,9 @@ class PretrainedSpeechModel(HearingModel):
 
     def frozen_copy(self: M) -> M:
         """A copy without gradients; it shares what is frozen here."""
-        shared: dict[int, Any] = {id(self.tokenizer): self.tokenizer, id(self._encoded): self._encoded}
+        shared: dict[int, Any] = {id(self.tokenizer): self.tokenizer}
         shared.update({id(p): p for p in self.parameters() if not p.requires_grad})
         twin = copy.deepcopy(self, shared).requires_grad_(False)
-        twin._encoded = EncoderCache()  # its encoder is frozen from here on, ours may not be
         if self.encoder_is_frozen:
             twin._encoded = self._encoded
         return twin

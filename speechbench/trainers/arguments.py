@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 
 import torch
 from transformers import TrainingArguments
@@ -31,8 +30,6 @@ def training_arguments(config: TrainConfig, examples: int) -> TrainingArguments:
         raise SpeechbenchError(
             f"{world_size()} processes cannot share {examples} training examples: start fewer, or name more data"
         )
-    # Else transformers takes what it finds there: the precision of the training before this one, where it has put it.
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if config.bf16 else "no"
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(config.output_dir / CHECKPOINTS),

@@ -29,7 +29,7 @@ from speechbench.models.base import Completions, SpeechModel
 from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.measure import prepare
 from speechbench.run_schema import TRAINED
-from speechbench.trainers import sharding
+from speechbench.trainers import precision, sharding
 from speechbench.trainers.arguments import training_arguments
 from speechbench.trainers.checkpoints import COMPLETE, Kept, last_complete, mark_complete, step_of, write_folder
 from speechbench.trainers.config import TrainConfig, TrainResult
@@ -71,20 +71,22 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._window_ready = 0.0
         self._stop = Stop()
         self.scorer = None if self.reward is None else Scorer(self.reward, distributed.rank())
-        learning = {p.dtype for p in model.parameters() if p.requires_grad}
+        learning = set() if sharding.holds_copies() else {p.dtype for p in model.parameters() if p.requires_grad}
         self.watch = Watch(self.subject, config, self.reward, learning)
         self.lines = Log(config, self.scorer, self.watch)
         examples = benchmark.load("train", config.limit)
         if not examples:
             raise SpeechbenchError(f"benchmark {benchmark.name}: its training split is empty")
-        super().__init__(
-            model=model,
-            args=training_arguments(config, len(examples)),
-            train_dataset=examples,
-            data_collator=telling(model.expect),
-        )
+        with precision.told(config.bf16):
+            super().__init__(
+                model=model,
+                args=training_arguments(config, len(examples)),
+                train_dataset=examples,
+                data_collator=telling(model.expect),
+            )
         self.kept = Kept(Path(self.args.output_dir))
         sharding.check(self.accelerator, config)
+        self.bones = sharding.skeleton(model) if self.is_fsdp_enabled else None
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the window's tokens
         self.remove_callback(PrinterCallback)
         self.add_callback(Steps(self))
@@ -208,10 +210,10 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         self._logged.clear()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        sharding.unsharded(self.speech_model, state_dict).save(Path(output_dir or self.args.output_dir))
+        sharding.unsharded(self.speech_model, self.bones, state_dict).save(Path(output_dir or self.args.output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        sharding.load_weights(self.speech_model, Path(resume_from_checkpoint))
+        sharding.load_weights(self.speech_model, self.bones, Path(resume_from_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
@@ -267,7 +269,7 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
         trained = self.config.output_dir / TRAINED
         state = sharding.whole_state(self.speech_model)
         if distributed.is_main():
-            write_folder(trained, sharding.unsharded(self.speech_model, state).save)
+            write_folder(trained, sharding.unsharded(self.speech_model, self.bones, state).save)
             self.kept.newest_is_good()
         if self.validation is not None:
             self.validation.remove_what_nothing_needs()

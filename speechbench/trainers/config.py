@@ -12,6 +12,7 @@ from typing import ClassVar
 from speechbench.errors import UsageError, did_you_mean
 from speechbench.progress import Progress
 from speechbench.run_schema import Best
+from speechbench.trainers import precision
 
 SCHEDULERS = (
     "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "inverse_sqrt", "linear", "polynomial",
@@ -157,6 +158,12 @@ class TrainConfig:
 
     def _notes(self, processes: int) -> Iterator[str]:
         """For subclasses to add to."""
+        launched = precision.launched()
+        if launched not in ("no", "bf16" if self.bf16 else "no"):
+            yield (
+                f"mixed_precision: {launched} of accelerate's configuration changes nothing, since a run records its "
+                "precision: set bf16 in --config, or give the model a dtype"
+            )
         if self.lr_scheduler_type == "constant":
             why = "lr_scheduler_type='constant' has no warm-up; set lr_scheduler_type: constant_with_warmup"
             yield from self.inert("warmup_ratio", why)

@@ -6,6 +6,8 @@ often as its own answers need, which differs between processes, so it needs all 
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,11 @@ def is_sharded(model: torch.nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
+def holds_copies() -> bool:
+    """Whether the optimizer keeps what learns in float32 beside the model's own weights, as DeepSpeed's does."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
 def check(accelerator: Accelerator, config: TrainConfig) -> None:
     """Refuses what cannot work, before the training begins.
 
@@ -41,6 +48,11 @@ def check(accelerator: Accelerator, config: TrainConfig) -> None:
         raise UsageError(
             "ZeRO stage 3 shares out the weights, which sampling needs whole: set zero_stage: 2, or take FSDP 2 "
             "(docs/configs/fsdp.yaml)"
+        )
+    if deepspeed is not None and config.bf16:
+        raise UsageError(
+            "bf16=True: DeepSpeed would round the weights themselves, but no buffers: leave bf16 out and give the "
+            "model dtype=bfloat16, of which DeepSpeed's optimizer keeps float32 copies"
         )
     if fsdp is None:
         return
@@ -85,26 +97,41 @@ def whole_state(model: SpeechModel) -> dict[str, Any] | None:
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
-def unsharded(model: SpeechModel, state: Mapping[str, Any] | None) -> SpeechModel:
-    """A model that can be written: itself, or one like it that holds what `whole_state` gave."""
-    if state is None or not is_sharded(model):
+def skeleton(model: SpeechModel) -> SpeechModel:
+    """The model without weights, taken before they are shared out: afterwards it cannot be copied any more."""
+    return _copied(model, "meta")
+
+
+def unsharded(model: SpeechModel, bones: SpeechModel | None, state: Mapping[str, Any] | None) -> SpeechModel:
+    """A model that can be written: itself, or one like it that holds what `whole_state` gave.
+
+    Args:
+        model: Which may be sharded.
+        bones: Its `skeleton`, where its weights are shared out.
+        state: All weights; `None` where the model is not sharded.
+    """
+    if state is None or bones is None or not is_sharded(model):
         return model
-    twin = _like(model)
+    twin = _copied(bones, "cpu")
     twin.load_state_dict(dict(state))
     return twin
 
 
-def load_weights(model: SpeechModel, folder: Path) -> None:
+def load_weights(model: SpeechModel, bones: SpeechModel | None, folder: Path) -> None:
     """`SpeechModel.load_weights`, each process taking its share. Called on all processes."""
     if not is_sharded(model):
         model.load_weights(folder)
         return
-    twin = _like(model)
+    options = StateDictOptions(full_state_dict=True)
+    twin = unsharded(model, bones, get_model_state_dict(model, options=options))  # a folder need not hold all weights
     twin.load_weights(folder)
-    set_model_state_dict(model, twin.state_dict(), options=StateDictOptions(full_state_dict=True))
+    set_model_state_dict(model, twin.state_dict(), options=options)
 
 
-def _like(model: SpeechModel) -> SpeechModel:
-    from speechbench.models.loading import load_model
-
-    return load_model(model.name)
+def _copied(model: SpeechModel, device: str) -> SpeechModel:
+    """A copy whose weights hold nothing yet; weights that are one stay one."""
+    weights = {
+        id(weight): torch.nn.Parameter(torch.empty_like(weight, device=device), weight.requires_grad)
+        for weight in model.parameters()
+    }
+    return copy.deepcopy(model, dict(weights))

@@ -105,6 +105,19 @@ def test_what_does_nothing_in_the_loop_is_said(kind: type[TrainConfig]) -> None:
     assert kind(Path()).notes() == kind(Path(), lr_scheduler_type="constant").notes() == []
 
 
+@pytest.mark.parametrize(
+    ("launched", "bf16", "is_said"),
+    [("no", False, False), ("no", True, False), ("bf16", True, False), ("bf16", False, True), ("fp16", True, True)],
+)
+def test_a_precision_that_the_launcher_was_given_in_vain_is_said(
+    launched: str, bf16: bool, is_said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    notes = SftConfig(Path(), bf16=bf16).notes()
+    assert bool(notes) == is_said
+    assert all(note.startswith(f"mixed_precision: {launched} of accelerate's configuration changes") for note in notes)
+
+
 def warms_up(schedule: str) -> bool:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     get_scheduler(schedule, optimizer, num_warmup_steps=2, num_training_steps=8)
