@@ -43,7 +43,7 @@ class Cost:
         reward_calls: Hypotheses that each reward scores while training, by its spec; what it has scored already is not
             counted off.
         validation_answers: Written to measure while training.
-        test_answers: Written to measure the finished model, the sampled ones included.
+        final_answers: Written to measure the finished model on the split that rows stand on, sampled ones included.
         answer_tokens: In both.
         audio_seconds: Of speech through the encoder, about: where that is frozen each recording counts once.
     """
@@ -56,7 +56,7 @@ class Cost:
     learned_tokens: int = 0
     reward_calls: Mapping[str, int] = field(default_factory=dict)
     validation_answers: int = 0
-    test_answers: int = 0
+    final_answers: int = 0
     answer_tokens: int = 0
     audio_seconds: float = 0.0
 
@@ -158,7 +158,7 @@ def cost_of(planned: Plan, run: PlannedRun, lengths: Lengths) -> Cost:
     is_heard = any(example.audio is not None for example in input_of(planned, run)[:1])
     heard = is_heard * tested * (1 if _is_frozen(planned) else min(passes, 2))  # all sampled passes hear at once
     tests = Cost(
-        test_answers=passes * tested,
+        final_answers=passes * tested,
         answer_tokens=passes * tested * planned.sampling.max_tokens,
         audio_seconds=heard * lengths.test,
     )

@@ -83,7 +83,7 @@ def test_a_run_takes_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert cost.steps == 3 and cost.prompts == (12 if trainer == "sft" else 6)
     assert cost.sampled_completions == took["samples"]
     assert cost.forward_passes == took["passes"]
-    assert cost.test_answers + cost.validation_answers == took["answers"]
+    assert cost.final_answers + cost.validation_answers == took["answers"]
     assert took["samples tokens"] <= cost.sampled_tokens and took["answers tokens"] <= cost.answer_tokens
     assert took["Bleu"] <= sum(cost.reward_calls.values()) and set(cost.reward_calls) <= {"bleu"}
     assert bool(took["Bleu"]) == bool(cost.reward_calls)
@@ -128,7 +128,7 @@ def test_parts_of_a_reward_are_counted_each(tmp_path: Path) -> None:
 
 def test_sampled_answers_and_controls_count(tmp_path: Path) -> None:
     plain, more = planned(tmp_path, "sft"), planned(tmp_path, "sft", sampled_passes=3)
-    assert costs(more).total.test_answers == 4 * costs(plain).total.test_answers
+    assert costs(more).total.final_answers == 4 * costs(plain).total.final_answers
     controls = {run.run.label: run.cost for run in costs(planned(tmp_path, "grpo", controls=True)).runs}
     base = controls["base"]
     assert controls["no-audio"] == base and base.audio_seconds > 0

@@ -27,7 +27,7 @@ _COLUMNS = {
     "tokens sampled": "sampled_tokens",
     "tokens learned": "learned_tokens",
     "validated": "validation_answers",
-    "tested": "test_answers",
+    "tested": "final_answers",
 }
 _BOUNDS = "of tokens upper bounds: every answer as long as may be; of audio, which each model encodes, an estimate"
 
@@ -70,7 +70,7 @@ def sweep_lines(sweep: Sweep | None) -> list[str]:
     if sweep is None:
         return []
     cost, trials = sweep.cost(), counted(_trials(sweep), "trial")
-    return [f"sweep before it, {trials}: {_told(cost)}" if cost.test_answers else f"sweep of {trials} done"]
+    return [f"sweep before it, {trials}: {_told(cost)}" if cost.final_answers else f"sweep of {trials} done"]
 
 
 def _trials(sweep: Sweep) -> int:
@@ -78,7 +78,7 @@ def _trials(sweep: Sweep) -> int:
 
 
 def _told(cost: Cost) -> str:
-    answers, calls = cost.validation_answers + cost.test_answers, sum(cost.reward_calls.values())
+    answers, calls = cost.validation_answers + cost.final_answers, sum(cost.reward_calls.values())
     parts = [
         counted(cost.steps, "step"),
         f"{cost.sampled_completions:,} samples of {cost.sampled_tokens:,} tokens",
