@@ -95,7 +95,9 @@ def test_a_run_takes_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("limit", "settings"),
     [
         (3, {"gradient_accumulation_steps": 2}),  # one batch in an epoch, so in a window too
-        (6, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2}),  # windows of 2 and of 1 batches
+        pytest.param(  # windows of 2 and of 1 batches
+            6, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2}, marks=pytest.mark.slow
+        ),
         (None, {"limit": 1, "kl_estimator": "k1_reward"}),  # the section's own limit, less than a batch
     ],
 )

@@ -79,6 +79,7 @@ def test_alone_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         print(1 / 0)
 
 
+@pytest.mark.slow
 def test_what_is_said_is_heard_in_order_and_the_main_process_is_first(tmp_path: Path) -> None:
     body = """
         with main_first():
@@ -110,12 +111,14 @@ def test_the_first_error_ends_all_and_is_said_once(tmp_path: Path, failing: int,
     assert said[failing] == "speechbench: what went wrong\n" and said[1 - failing] == ""
 
 
+@pytest.mark.slow
 def test_what_ends_all_at_once_is_said_once(tmp_path: Path) -> None:
     done = together(tmp_path, "from_all(); raise SpeechbenchError('the loss is nan')")
     assert [status for status, _, _ in done] == [1, 1]
     assert sorted(errors for _, _, errors in done) == ["", "speechbench: the loss is nan\n"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_one_process_stops_those_that_wait(tmp_path: Path) -> None:
     body = """
         from_all()

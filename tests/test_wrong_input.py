@@ -112,7 +112,11 @@ def edit_lines(manifest: Path, change: Callable[[list[dict[str, object]]], objec
             "gave no score to any.*example 'train.*choose another reward",
             marks=pytest.mark.slow,
         ),
-        ("return 1.0", "returned a float, not a list.*example 'train.*return one finite number per hypothesis"),
+        pytest.param(
+            "return 1.0",
+            "returned a float, not a list.*example 'train.*return one finite number per hypothesis",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_reward_that_goes_wrong_is_named_with_the_example(few_manifest: Path, body: str, says: str) -> None:

@@ -66,7 +66,7 @@ def test_it_does_under_each_and_all(
     assert_shared_prefix_equals_repeated_prompt(model, examples, TEXTS, windows)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("checkpointing", "options", "windows"), [(False, {}, 1), (False, {"lora_rank": 4}, 1), (True, {"lora_rank": 4}, 3)]
 )

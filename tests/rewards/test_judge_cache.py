@@ -28,6 +28,7 @@ def test_a_grade_of_another_process_stands(judge_cache: Path) -> None:
     assert GradeCache().lookup(["k", "l"]) == {"k": first}
 
 
+@pytest.mark.slow
 def test_many_processes_keep_grades_at_once(judge_cache: Path) -> None:
     work = """if True:
         import sys

@@ -145,6 +145,7 @@ def test_a_sweep_that_was_stopped_goes_on(chain: Swept, tmp_path: Path, monkeypa
     assert again.choices[0].trials == chain.choices[0].trials
 
 
+@pytest.mark.slow
 def test_draws_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     axes = ("learning_rate=1e-6..1e-3", "beta=0,0.02")
@@ -176,6 +177,7 @@ def test_fewer_errors_are_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(far[10:]) / 5 < sum(far[:10]) / 10  # the first ten are drawn at random
 
 
+@pytest.mark.slow
 def test_a_candidate_that_diverges_is_passed_over_and_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ def complete(folder: Path) -> list[str]:
     return sorted(marker.parent.name for marker in (folder / "checkpoints").glob("*/complete.json"))
 
 
-@pytest.mark.parametrize("steps", [2, 4])
+@pytest.mark.parametrize("steps", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_weights_that_a_step_has_ruined_get_into_no_checkpoint(few: Benchmark, tmp_path: Path, steps: int) -> None:
     """The last step's neither, after which there is no loss to tell."""
     settings: dict[str, Any] = {**SETTINGS, "max_steps": steps}
@@ -119,6 +119,7 @@ def test_the_first_step_of_all_leaves_no_checkpoint_and_says_so(few: Benchmark, 
         sft.train(Diverges(1), few, None, config)
 
 
+@pytest.mark.slow
 def test_the_best_model_of_the_checkpoint_that_is_gone_back_to_is_still_there(
     few: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_best_model_of_the_checkpoint_that_is_gone_back_to_is_still_there(
     assert left == ["best-3", "checkpoint-3", "final"]
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_keeps_the_older_checkpoint_until_its_first_step_went_well(
     few: Benchmark, tmp_path: Path
 ) -> None:

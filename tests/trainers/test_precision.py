@@ -164,6 +164,7 @@ def test_bfloat16_is_what_is_sampled_in_and_is_over_when_the_training_is(few: Be
         assert torch.equal(model(examples, references)[0], model.logprobs(model.embed(examples), references))
 
 
+@pytest.mark.slow
 def test_what_a_frozen_encoder_heard_under_bfloat16_is_heard_by_nobody_else(few: Benchmark, tmp_path: Path) -> None:
     """Its output is kept for the whole process: the next run must not depend on this one's precision."""
     examples = few.load("train", 4)

@@ -74,8 +74,8 @@ def interrupt() -> None:
     [
         ("sft", 1, 1, 2, 2),
         ("grpo", 1, 1, 2, 2),
-        ("mixed-grpo", 1, 1, 2, 2),
-        ("grpo", 2, 1, 1, 2),
+        pytest.param("mixed-grpo", 1, 1, 2, 2, marks=pytest.mark.slow),
+        pytest.param("grpo", 2, 1, 1, 2, marks=pytest.mark.slow),
         pytest.param("grpo", 2, 1, 2, 2, marks=pytest.mark.slow),
         # Five batches: the third step's window is smaller, and so not its samples' second.
         pytest.param("grpo", 2, 2, 6, 4, marks=pytest.mark.slow),

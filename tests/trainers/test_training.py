@@ -74,6 +74,7 @@ def test_sft_lowers_the_loss_on_what_it_learns_from(few: Benchmark, tmp_path: Pa
     assert losses[-1] < 0.5 * losses[0] and result.steps == 12
 
 
+@pytest.mark.slow
 def test_grpo_raises_the_reward_on_what_it_learns_from(few: Benchmark, tmp_path: Path) -> None:
     config = small(tmp_path, max_steps=12, limit=2, num_generations=16, learning_rate=3e-4, max_completion_length=32)
     grpo.train(Tiny(), few, load_reward("bleu", few), config)
