@@ -98,7 +98,9 @@ def test_a_run_takes_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         pytest.param(  # windows of 2 and of 1 batches
             6, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2}, marks=pytest.mark.slow
         ),
-        (None, {"limit": 1, "kl_estimator": "k1_reward"}),  # the section's own limit, less than a batch
+        pytest.param(  # the section's own limit, less than a batch
+            None, {"limit": 1, "kl_estimator": "k1_reward"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_windows_that_are_not_full_are_counted_as_they_are(

@@ -50,6 +50,7 @@ def test_a_folder_without_its_weights_is_enough(random_folder: Path, tmp_path: P
     assert shown(str(tmp_path))["parts"] == shown(str(random_folder))["parts"]
 
 
+@pytest.mark.slow
 def test_show_says_where_the_model_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
     def device(spec: str) -> str:
         provenance = shown(spec, "--group-size", "1", "--completion-tokens", "2")["provenance"]

@@ -185,6 +185,7 @@ def test_each_part_of_a_step_costs_what_it_should(folder: Path) -> None:
     assert estimated(folder, "", {**STEP, "bf16": True}).sampling < plain.sampling
 
 
+@pytest.mark.slow
 def test_attention_of_gpus_is_walked_through_too(folder: Path) -> None:
     def under(attention: str) -> Memory:
         with without_weights():

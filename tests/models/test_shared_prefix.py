@@ -68,7 +68,12 @@ def test_it_does_under_each_and_all(
 
 @pytest.mark.parametrize("attention", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("checkpointing", "options", "windows"), [(False, {}, 1), (False, {"lora_rank": 4}, 1), (True, {"lora_rank": 4}, 3)]
+    ("checkpointing", "options", "windows"),
+    [
+        (False, {}, 1),
+        pytest.param(False, {"lora_rank": 4}, 1, marks=pytest.mark.slow),
+        pytest.param(True, {"lora_rank": 4}, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_bfloat16_errs_no_more_than_with_repeated_prompts(
     random_folder: Path, examples: list[Example], attention: str, checkpointing: bool, options: dict[str, Any],
@@ -103,6 +108,7 @@ def test_checkpointing_computes_layers_again_and_changes_nothing(
     assert calls == 4
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_with_what_learns_in_float32(random_folder: Path, examples: list[Example]) -> None:
     model = made(random_folder, dtype="bfloat16", lora_rank=4)
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}

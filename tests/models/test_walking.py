@@ -44,9 +44,16 @@ SMALL, LARGE = (1, 1, 2), (3, 4, 24)  # of which gradients, and activations, are
         ("train=projector+language_model", LARGE, {}),
         ("train=projector+language_model", SMALL, {"bf16": True}),
         ("train=projector", LARGE, {"bf16": True}),
-        ("train=encoder+projector+language_model", LARGE, {"gradient_checkpointing": True}),
-        ("dtype=bfloat16, lora_rank=2", LARGE, {}),
-        ("lora_rank=4, train=language_model", SMALL, {"gradient_checkpointing": True, "bf16": True}),
+        pytest.param(
+            "train=encoder+projector+language_model", LARGE, {"gradient_checkpointing": True}, marks=pytest.mark.slow
+        ),
+        pytest.param("dtype=bfloat16, lora_rank=2", LARGE, {}, marks=pytest.mark.slow),
+        pytest.param(
+            "lora_rank=4, train=language_model",
+            SMALL,
+            {"gradient_checkpointing": True, "bf16": True},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_few_layers_tell_of_all_to_the_byte(

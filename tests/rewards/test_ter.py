@@ -84,6 +84,7 @@ def test_edits_are_sacrebleus_where_lengths_differ_much(data: st.DataObject) -> 
     assert edits(hypothesis, reference) == lib_ter.translation_edit_rate(hypothesis, reference)[0]
 
 
+@pytest.mark.slow
 def test_the_beam_is_left_out_only_where_it_cuts_nothing_off() -> None:
     """Words so far from their places that sacrebleu's distance is larger than Levenshtein's."""
     reference = [f"w{number}" for number in range(60)]

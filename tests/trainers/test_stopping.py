@@ -72,7 +72,7 @@ def interrupt() -> None:
 @pytest.mark.parametrize(
     ("trainer", "iterations", "accumulation", "asked_in_pass", "stops_after"),
     [
-        ("sft", 1, 1, 2, 2),
+        pytest.param("sft", 1, 1, 2, 2, marks=pytest.mark.slow),
         ("grpo", 1, 1, 2, 2),
         pytest.param("mixed-grpo", 1, 1, 2, 2, marks=pytest.mark.slow),
         pytest.param("grpo", 2, 1, 1, 2, marks=pytest.mark.slow),
