@@ -75,7 +75,8 @@ def assert_resumes(benchmark: Benchmark, trainer: str, whole: TrainConfig, ends:
     assert len(log_of(folder)) == whole.max_steps and log_of(folder) == log_of(parted.output_dir)
 
 
-@pytest.mark.parametrize("trainer", ["sft", *(pytest.param(name, marks=pytest.mark.slow) for name in BUILT_IN[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", BUILT_IN)
 def test_stopped_at_17_of_40_equals_straight(few: Benchmark, tmp_path: Path, trainer: str) -> None:
     # The stop is heard as step 16 is reported, the step after it ends, and is saved.
     assert_resumes(few, trainer, config_of(trainer, tmp_path / "whole"), Ends(16, kills=False), 17)

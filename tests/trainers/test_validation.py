@@ -270,6 +270,7 @@ class Paid(Reward):
 """
 
 
+@pytest.mark.slow
 def test_a_reward_that_is_the_metric_too_is_made_once_and_counted_once(few: Few, tmp_path: Path) -> None:
     (tmp_path / "paid.py").write_text(PAID)
     spec = f"{tmp_path / 'paid.py'}:Paid"
