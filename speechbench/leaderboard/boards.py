@@ -1,0 +1,50 @@
+"""From folders to boards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from speechbench.leaderboard.counting import Tick
+from speechbench.leaderboard.store import Group, groups
+from speechbench.leaderboard.table import Board, board_of
+
+
+def leaderboard(
+    folder: Path | str | Sequence[Path | str] = "runs",
+    resamples: int | None = None,
+    only: Collection[str] | None = None,
+    together: bool = False,
+    test: str = "bootstrap",
+    tick: Tick | None = None,
+) -> list[Board]:
+    """Reads run folders and computes what they amount to.
+
+    Args:
+        folder: Of ablations, one ablation's, or one run's; or several.
+        resamples: B; `None` for 2,000 and more where these leave a verdict open, up to 20·m/α.
+        only: Ids of the runs that count; `None` for all.
+        together: One board for all ablations on the same data.
+        test: What gives p over examples: "bootstrap", or "randomisation" (approximate, Riezler & Maxwell 2005).
+        tick: Told of resamples done.
+
+    Returns:
+        One board for each ablation and benchmark. A run that cannot be read is listed there and counts as unfinished.
+
+    Raises:
+        SpeechbenchError: If there are no runs, none can be read, or two of a board do not compare.
+        UsageError: If the number of resamples is not positive, or there is no such test.
+    """
+    return [board for _, board in read_boards(folder, resamples, only, together, test, tick)]
+
+
+def read_boards(
+    folder: Path | str | Sequence[Path | str] = "runs",
+    resamples: int | None = None,
+    only: Collection[str] | None = None,
+    together: bool = False,
+    test: str = "bootstrap",
+    tick: Tick | None = None,
+) -> list[tuple[Group, Board]]:
+    """As `leaderboard`, with the runs behind each board."""
+    return [(group, board_of(group, resamples, test, tick)) for group in groups(folder, only, together)]
