@@ -47,9 +47,14 @@ def replace(path: Path, text: str) -> Path:
     Raises:
         OSError: If it cannot be written; it names the file.
     """
+    return replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> Path:
+    """As `replace`, of what is no text."""
     with _temporary(path) as temporary:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from speechbench.errors import SpeechbenchError
+from speechbench.run_columns import Columns, columns_name, decode_columns, write_columns
 from speechbench.run_files import MOVE_OR_REMOVE, broken, dump, replace
 from speechbench.run_schema import SAMPLED, SAMPLES, MetricInfo, Sample
 
@@ -46,26 +46,16 @@ _LINES, _RECORDS, _NUMBERS = msgspec.json.Decoder(_Line), msgspec.json.Decoder(S
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Columns):
     """The samples of a run, with their numbers as arrays.
 
     Attributes:
         path: The file.
         number: Of the pass, where the file holds several.
-        ids: Of the examples, in the order of the file.
-        speakers: Of the examples, where known.
-        audio: Path of each example's speech, where there was any.
-        statistics: By the metric's name, shape [example, statistic].
-        scores: By the metric's name, shape [example], on the field's scale; NaN where the metric does not apply.
     """
 
     path: Path
-    number: int
-    ids: tuple[str, ...]
-    speakers: tuple[str | None, ...]
-    audio: tuple[str | None, ...]
-    statistics: Mapping[str, npt.NDArray[np.float64]]
-    scores: Mapping[str, npt.NDArray[np.float64]]
+    number: int = 0
 
     @cached_property
     def records(self) -> tuple[Sample, ...]:
@@ -80,7 +70,7 @@ class Samples:
 
 
 def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAMPLES) -> Path:
-    """Writes `samples.jsonl`, or the same under another name.
+    """Writes `samples.jsonl` and its columns; or the lines alone under another name.
 
     Returns:
         The file.
@@ -88,11 +78,15 @@ def write_samples(folder: Path | str, samples: Iterable[Sample], name: str = SAM
     Raises:
         SpeechbenchError: If a score or statistic is NaN or infinite; the message names the sample.
     """
-    return _write(Path(folder) / name, ((s, {}) for s in samples))
+    samples = list(samples)
+    path = _write(Path(folder) / name, ((s, {}) for s in samples))
+    if name == SAMPLES:
+        write_columns(path.with_name(columns_name(name)), [samples])
+    return path
 
 
 def write_passes(folder: Path | str, passes: Sequence[Iterable[Sample]], name: str = SAMPLED) -> Path:
-    """Writes `sampled.jsonl`, or the same under another name: lines as in `samples.jsonl`, with a "pass" from 0.
+    """Writes `sampled.jsonl` and its columns, lines as in `samples.jsonl` with a "pass" from 0; or the lines alone.
 
     Returns:
         The file.
@@ -100,39 +94,69 @@ def write_passes(folder: Path | str, passes: Sequence[Iterable[Sample]], name: s
     Raises:
         SpeechbenchError: As `write_samples`.
     """
-    return _write(Path(folder) / name, ((s, {_PASS: n}) for n, samples in enumerate(passes) for s in samples))
+    several = [list(samples) for samples in passes]
+    path = _write(Path(folder) / name, ((s, {_PASS: n}) for n, samples in enumerate(several) for s in samples))
+    if name == SAMPLED:
+        write_columns(path.with_name(columns_name(name)), several)
+    return path
 
 
-def read_samples(path: Path, metrics: Iterable[MetricInfo], content: bytes | None = None) -> Samples:
+def read_samples(
+    path: Path, metrics: Iterable[MetricInfo], content: bytes | None = None, columns: bytes | None = None
+) -> Samples:
     """Reads `samples.jsonl`.
 
     Args:
         path: The file.
         metrics: Whose numbers are wanted.
         content: What the file holds, where that was read already.
+        columns: What its columns hold, where they are there; then the lines are not read.
 
     Raises:
         SpeechbenchError: If it is missing or broken, or lacks a score of one of the metrics.
     """
-    return _together(path, 0, _decoded(path, _read(path) if content is None else content, _LINES), metrics)
+    names = [metric.name for metric in metrics]
+    known = _known(columns, names)
+    if known is not None and len(known) == 1:
+        return _checked(path, 0, known[0])
+    return _checked(
+        path, 0, _together(path, _decoded(path, _read(path) if content is None else content, _LINES), names)
+    )
 
 
-def read_passes(path: Path, metrics: Iterable[MetricInfo], content: bytes | None = None) -> tuple[Samples, ...]:
-    """Reads `sampled.jsonl`: the samples of each pass.
+def read_passes(
+    path: Path, metrics: Iterable[MetricInfo], content: bytes | None = None, columns: bytes | None = None
+) -> tuple[Samples, ...]:
+    """Reads `sampled.jsonl`: the samples of each pass. The arguments are those of `read_samples`.
 
     Raises:
         SpeechbenchError: As `read_samples`, and if the passes are not of the same examples.
     """
-    passes: dict[int, list[_Line]] = {}
-    for line in _decoded(path, _read(path) if content is None else content, _LINES):
-        passes.setdefault(line.number, []).append(line)
-    metrics = tuple(metrics)
-    found = tuple(_together(path, number, passes[number], metrics) for number in sorted(passes))
-    if not found or any(set(its.ids) != set(found[0].ids) for its in found):
+    names = [metric.name for metric in metrics]
+    its = _known(columns, names)
+    if its is None:
+        passes: dict[int, list[_Line]] = {}
+        for line in _decoded(path, _read(path) if content is None else content, _LINES):
+            passes.setdefault(line.number, []).append(line)
+        its = [_together(path, passes[number], names) for number in sorted(passes)]
+    found = tuple(_checked(path, number, each) for number, each in enumerate(its))
+    if not found or any(set(each.ids) != set(found[0].ids) for each in found):
         raise SpeechbenchError(
             f"{path} {'holds passes over different examples' if found else 'is empty'}: {MOVE_OR_REMOVE}"
         )
     return found
+
+
+def _known(columns: bytes | None, metrics: Iterable[str]) -> list[Columns] | None:
+    """What the columns hold, if they can be read and hold all metrics."""
+    found = None if columns is None else decode_columns(columns)
+    return found if found and all(name in its.scores for its in found for name in metrics) else None
+
+
+def _checked(path: Path, number: int, its: Columns) -> Samples:
+    if len(set(its.ids)) != len(its.ids) or not its.ids:
+        raise SpeechbenchError(f"{path} {'holds an example twice' if its.ids else 'is empty'}: {MOVE_OR_REMOVE}")
+    return Samples(its.ids, its.speakers, its.audio, its.statistics, its.scores, path, number)
 
 
 def _read(path: Path) -> bytes:
@@ -159,24 +183,21 @@ def _write(path: Path, lines: Iterable[tuple[Sample, Mapping[str, int]]]) -> Pat
     return replace(path, "".join(text + "\n" for text in texts))
 
 
-def _together(path: Path, number: int, lines: Sequence[_Line], metrics: Iterable[MetricInfo]) -> Samples:
+def _together(path: Path, lines: Sequence[_Line], metrics: Iterable[str]) -> Columns:
     statistics, scores = {}, {}
     try:
-        for metric in metrics:
-            its = [line.metrics[metric.name] for line in lines]
+        for name in metrics:
+            its = [line.metrics[name] for line in lines]
             width = len(its[0].statistics) if its else 0
-            flat = np.fromiter(chain.from_iterable(score.statistics for score in its), np.float64)
             if any(len(score.statistics) != width for score in its):
-                raise ValueError(f"{metric.name} has not as many statistics for each example")
-            statistics[metric.name] = flat.reshape(len(its), width)
-            scores[metric.name] = np.array([score.score for score in its], np.float64)
+                raise ValueError(f"{name} has not as many statistics for each example")
+            flat = np.fromiter(chain.from_iterable(score.statistics for score in its), np.float64)
+            statistics[name] = flat.reshape(len(its), width)
+            scores[name] = np.array([score.score for score in its], np.float64)
     except (ValueError, KeyError) as error:
         raise broken(path, error, len(lines)) from None
-    ids = tuple(line.id for line in lines)
-    if len(set(ids)) != len(ids) or not ids:
-        raise SpeechbenchError(f"{path} {'holds an example twice' if ids else 'is empty'}: {MOVE_OR_REMOVE}")
-    speakers, audio = tuple(line.speaker for line in lines), tuple(line.audio for line in lines)
-    return Samples(path, number, ids, speakers, audio, statistics, scores)
+    ids, speakers, audio = (tuple(getattr(line, what) for line in lines) for what in ("id", "speaker", "audio"))
+    return Columns(ids, speakers, audio, statistics, scores)
 
 
 def _sample_to_json(sample: Sample) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A folder holds `run.json` (what the run is), `train.jsonl` (one line per logged step), `samples.jsonl` (every
 test example with its hypothesis, scores and statistics), `sampled.jsonl` (the same of sampled answers, where they
-were asked for) and `result.json` (corpus scores and costs). The last is written last, in one step: a folder
+were asked for; both with their numbers as columns beside them) and `result.json` (corpus scores and costs). The last is written last, in one step: a folder
 without it is an unfinished run; `failure.json` says why, where it was an error.
 """
 
@@ -22,6 +22,7 @@ import msgspec
 from speechbench.errors import SpeechbenchError
 from speechbench.old_schemas import upgraded_run
 from speechbench.rewards.aggregate import AGGREGATES
+from speechbench.run_columns import columns_name
 from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, sealed, write_json
 from speechbench.run_samples import Samples, read_passes, read_samples, write_passes, write_samples
 from speechbench.run_schema import (
@@ -96,7 +97,7 @@ class Run:
         Raises:
             SpeechbenchError: If the file is missing, broken, or was changed since the run was finished.
         """
-        return read_samples(self.folder / SAMPLES, self.info.metrics, self._sealed(SAMPLES))
+        return read_samples(self.folder / SAMPLES, self.info.metrics, self._sealed(SAMPLES), self._columns(SAMPLES))
 
     @cached_property
     def passes(self) -> tuple[Samples, ...]:
@@ -107,7 +108,7 @@ class Run:
         """
         if self.result is None or self.result.sampled is None:
             return ()
-        return read_passes(self.folder / SAMPLED, self.info.metrics, self._sealed(SAMPLED))
+        return read_passes(self.folder / SAMPLED, self.info.metrics, self._sealed(SAMPLED), self._columns(SAMPLED))
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
@@ -137,12 +138,20 @@ class Run:
         except (OSError, ValueError):
             return None  # none, or not to be read: what is told of an unfinished run is no reason to stop
 
+    @cached_property
+    def _seal(self) -> dict[str, Any]:
+        return read_json(self.folder / RESULT)
+
     def _sealed(self, name: str) -> bytes | None:
         """What a file of a finished run holds, if it was not changed; `None` for one that may still be written."""
-        if not self.finished:
+        return check_seal(self.folder / RESULT, self._seal, name) if self.finished else None
+
+    def _columns(self, name: str) -> bytes | None:
+        """What the columns of a finished run's file hold; `None` where there are none, or they were changed."""
+        try:
+            return self._sealed(columns_name(name)) or None
+        except SpeechbenchError:
             return None
-        path = self.folder / RESULT
-        return check_seal(path, read_json(path), name)
 
 
 def write_run(folder: Path | str, info: RunInfo) -> Path:
@@ -204,7 +213,8 @@ def write_result(folder: Path | str, result: Result) -> Path:
             name: {"mean": result.sampled.mean(name), "passes": its} for name, its in result.sampled.metrics.items()
         }
         content["sampled"]["metrics"] = passes
-    return write_json(path, sealed(path, content, (RUN, TRAIN, SAMPLES, SAMPLED)))
+    columns = (columns_name(SAMPLES), columns_name(SAMPLED))
+    return write_json(path, sealed(path, content, (RUN, TRAIN, SAMPLES, SAMPLED, *columns)))
 
 
 def check_sealed(folder: Path | str) -> None:

@@ -20,19 +20,6 @@ PLANNED = "baselines"
 
 
 @dataclass(frozen=True)
-class Pigeonhole:
-    """A difference on resamples of both examples and seeds.
-
-    Attributes:
-        interval: 95%, percentiles.
-        p: Two-sided.
-    """
-
-    interval: tuple[float, float]
-    p: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """A row's score against another row's on the same examples: those to which the metric applies for both.
 
@@ -46,7 +33,7 @@ class Comparison:
         resamples: Behind p.
         detectable: The smallest difference that this test set would show; see `statistics.detectable`.
         seeds: Over seeds alone; `None` where neither row has two.
-        pigeonhole: Over examples and seeds; `None` below five seeds.
+        pigeonhole: 95% interval over examples and seeds, both resampled; `None` below five seeds, which p then is of.
         lower_is_better: Whether the metric counts errors.
     """
 
@@ -59,7 +46,7 @@ class Comparison:
     resamples: int = START
     detectable: float | None = None
     seeds: SeedTest | None = None
-    pigeonhole: Pigeonhole | None = None
+    pigeonhole: tuple[float, float] | None = None
     lower_is_better: bool = False
 
     @property
@@ -181,13 +168,10 @@ def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str
 
 def comparison(tested: Tested, against: str, family: int, lower_is_better: bool) -> Comparison | None:
     """What a test found, in figures; `None` where the difference has no interval."""
-    ends = interval(tested.draws)
+    draws = tested.draws
+    ends = interval(draws)
     if ends is None:
         return None
-    pigeonhole = None
-    if tested.pigeonhole is not None:
-        drawn = interval(tested.pigeonhole[0])
-        pigeonhole = None if drawn is None else Pigeonhole(drawn, tested.pigeonhole[1])
     return Comparison(
         against=against,
         difference=tested.difference,
@@ -196,8 +180,8 @@ def comparison(tested: Tested, against: str, family: int, lower_is_better: bool)
         p_holm=tested.p_holm,
         examples=tested.examples,
         resamples=tested.resamples,
-        detectable=detectable(tested.draws, family),
+        detectable=detectable(draws, family),
         seeds=tested.seeds,
-        pigeonhole=pigeonhole,
+        pigeonhole=None if tested.pigeonhole is None else interval(tested.pigeonhole),
         lower_is_better=lower_is_better,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -17,28 +18,47 @@ from speechbench.leaderboard.resampling import (
     resample_counts,
     seed_shares,
 )
-from speechbench.leaderboard.statistics import TIE, exceed, seed_test
+from speechbench.leaderboard.statistics import TIE, exceed, paired_seeds_p, seed_test
 
 PIGEONHOLE = 5
 """Seeds from which on they are resampled too."""
-_CELLS = 4_000_000  # differences at once: 32 MB
+_CELLS = 250_000  # differences at once: 2 MB, which stay in the processor's cache
 
 Tick = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
 
 
 class View:
-    """A row on the examples to which the metric applies for it and for whom it is compared with."""
+    """A row on the examples to which the metric applies for it and for whom it is compared with.
+
+    Args:
+        systems: One for each seed, or several passes of each.
+
+    Attributes:
+        systems: These.
+        seeds: Seed to the places of its systems.
+    """
 
     def __init__(self, systems: Sequence[System]) -> None:
         self.systems = list(systems)
-        self.seeds: dict[int | None, list[int]] = {}  # to places in `systems`: several passes share a seed
+        self.seeds: dict[int | None, list[int]] = {}
         for place, system in enumerate(self.systems):
             self.seeds.setdefault(system.seed, []).append(place)
-        self.scores = np.empty(0)
+        self.by_seed: dict[int | None, float] = {}
+
+    def measured(self, scores: Array) -> None:
+        """Takes the scores of its systems on the whole test set."""
+        known = scores.tolist()
+        self.by_seed = {seed: _mean([known[place] for place in places]) for seed, places in self.seeds.items()}
+
+    @property
+    def score(self) -> float:
+        """The mean over seeds; NaN where a system has none."""
+        return _mean(list(self.by_seed.values()))
 
     @property
     def known_seeds(self) -> tuple[int, ...]:
+        """The seeds of training."""
         return tuple(seed for seed in self.seeds if seed is not None)
 
     @property
@@ -46,35 +66,69 @@ class View:
         """Whether its seeds are many enough to be resampled."""
         return len(self.known_seeds) >= PIGEONHOLE
 
-    def by_seed(self) -> dict[int | None, float]:
-        return {seed: float(self.scores[places].mean()) for seed, places in self.seeds.items()}
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
-class Test:
-    """A test at work."""
+class Tests:
+    """Tests at work, as arrays with a place for each.
 
-    def __init__(self, mine: int, theirs: int, views: Sequence[View], examples: int) -> None:
-        self.mine, self.theirs, self.examples = mine, theirs, examples
-        ours, others = views[mine], views[theirs]
-        self.difference = float(ours.scores.mean() - others.scores.mean())
-        self.seeds = seed_test(ours.by_seed(), others.by_seed())
-        drawable = all(view.is_drawn or len(view.seeds) == 1 for view in (ours, others))
-        self.is_pigeonholed = drawable and (ours.is_drawn or others.is_drawn)
-        self.resamples = 0
-        self.exceeding = self.exceeding_both = 0.0
+    Args:
+        pairs: Places of the two views of each test.
+        views: All views.
+        is_bootstrap: Otherwise outputs are changed over, and seeds are left to the t test.
+
+    Attributes:
+        mine: Place of the first view.
+        theirs: Place of the second.
+        difference: Of their scores.
+        least: What p cannot fall below, however many resamples there are: the p of the t test over seeds.
+        is_pigeonholed: Whether seeds are resampled too: both views have five, or one has and the other a single run.
+        resamples: So far.
+        exceeding: Resamples that stray as far as the difference.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[int, int]], views: Sequence[View], is_bootstrap: bool) -> None:
+        self.mine, self.theirs = np.array(pairs, np.intp).reshape(-1, 2).T
+        self.difference = _values(views, lambda view: view.score)[self.mine]
+        self.difference = self.difference - _values(views, lambda view: view.score)[self.theirs]
+        self.least = _least(self.mine, self.theirs, views)
+        drawn = _values(views, lambda view: is_bootstrap and len(view.known_seeds) >= PIGEONHOLE) > 0
+        drawable = drawn | (_values(views, lambda view: len(view.seeds)) == 1)
+        self.is_pigeonholed = (drawn[self.mine] & drawable[self.theirs]) | (drawable[self.mine] & drawn[self.theirs])
+        self.resamples, self.exceeding = (np.zeros(len(pairs)) for _ in range(2))
 
     @property
-    def least(self) -> float:
-        """What p cannot fall below, however many resamples there are."""
-        return 0.0 if self.seeds is None else self.seeds.p
+    def p(self) -> Array:
+        """Two-sided; the larger of that of the resamples and that of the seeds."""
+        return np.maximum((1 + self.exceeding) / (self.resamples + 1), self.least)
 
-    @property
-    def worst(self) -> float:
-        return max(self.exceeding, self.exceeding_both)
 
-    @property
-    def p(self) -> float:
-        return max((1 + self.worst) / (self.resamples + 1), self.least)
+def _values(views: Sequence[View], of: Callable[[View], float]) -> Array:
+    return np.array([of(view) for view in views], np.float64)
+
+
+def _least(mine: Places, theirs: Places, views: Sequence[View]) -> Array:
+    """p over seeds of each pair, 0 where there is none: of views with the same seeds all at once."""
+    found = np.zeros(len(mine))
+    kinds = {tuple(view.seeds): None for view in views}
+    number = {seeds: place for place, seeds in enumerate(kinds)}
+    kind = np.array([number[tuple(view.seeds)] for view in views], np.intp)
+    for seeds, place in number.items():
+        alike = np.nonzero((kind[mine] == place) & (kind[theirs] == place))[0]
+        if len(seeds) > 1 and len(alike):
+            scores = np.array(
+                [
+                    list(v.by_seed.values()) if k == place else [0.0] * len(seeds)
+                    for v, k in zip(views, kind, strict=True)
+                ]
+            )
+            found[alike] = paired_seeds_p(scores[mine[alike]] - scores[theirs[alike]])
+    for place in np.nonzero(kind[mine] != kind[theirs])[0].tolist():
+        test = seed_test(views[mine[place]].by_seed, views[theirs[place]].by_seed)
+        found[place] = 0.0 if test is None else test.p
+    return found
 
 
 class Counting:
@@ -90,7 +144,7 @@ class Counting:
     def __init__(self, views: Sequence[View], cluster: Places | None, test: str, tick: Tick | None) -> None:
         self.views, self.cluster, self.is_bootstrap, self.tick = views, cluster, test == "bootstrap", tick
 
-    def all_of(self, corpora: Corpora, tests: Sequence[Test], stop: int) -> tuple[Array, Array]:
+    def all_of(self, corpora: Corpora, tests: Tests, stop: int) -> tuple[Array, Array]:
         """The first resamples, of all views, whether they are tested or not.
 
         Args:
@@ -99,96 +153,112 @@ class Counting:
             stop: How many resamples.
 
         Returns:
-            Of each view the mean over seeds on each resample, and over resampled seeds, shape [view, resample].
+            Of each view the mean over seeds on each resample, and over resampled seeds, shape [view, resample]; the
+            same array where no seeds are resampled.
         """
-        means, both = (np.empty((len(self.views), stop)) for _ in range(2))
+        means = np.empty((len(self.views), stop))
+        both = np.empty_like(means) if tests.is_pigeonholed.any() else means
+        every, at = np.arange(len(tests.mine)), np.arange(len(self.views))
         done = 0
         for block, rows in blocks(corpora.clusters, 0, stop if self.views else 0):
             drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
             some = slice(done, done + drawn.shape[1])
-            means[:, some], both[:, some] = self._averaged(self.views, drawn, block, rows)
-            _count(tests, means[:, some], both[:, some], range(len(self.views)), self.is_bootstrap)
+            means[:, some] = _over_seeds(self.views, drawn)
+            if both is not means:
+                both[:, some] = _over_drawn_seeds(self.views, drawn, means[:, some], block, rows)
+            self._count(tests, every, means[:, some], both[:, some], at)
             if not self.is_bootstrap:
-                _count_flipped(tests, self.views, range(len(self.views)), corpora, flips(corpora.clusters, block, rows))
+                _count_flipped(tests, every, self.views, at, corpora, flips(corpora.clusters, block, rows))
             done = some.stop
-            self._told(tests, drawn.shape[1], stop)
+            self._told(tests, every, drawn.shape[1], stop)
         return means, both
 
-    def more_of(self, tests: Sequence[Test], start: int, stop: int) -> None:
+    def more_of(self, tests: Tests, some: Places, start: int, stop: int) -> None:
         """Further resamples, of what some tests are of.
 
         Args:
-            tests: All have had `start` resamples.
+            tests: All.
+            some: Places of those that get more; they have had `start` resamples.
             start: So many.
             stop: How many they have then.
         """
-        used = sorted({view for its in tests for view in (its.mine, its.theirs)})
-        views = [self.views[view] for view in used]
+        used = np.unique(np.concatenate([tests.mine[some], tests.theirs[some]]))
+        views = [self.views[view] for view in used.tolist()]
+        at = np.zeros(len(self.views), np.intp)
+        at[used] = np.arange(len(used))
         corpora = Corpora([system for view in views for system in view.systems], self.cluster)
         for block, rows in blocks(corpora.clusters, start, stop):
-            if self.is_bootstrap or any(its.is_pigeonholed for its in tests):
+            if self.is_bootstrap:
                 drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
-                _count(tests, *self._averaged(views, drawn, block, rows), used, self.is_bootstrap)
-            if not self.is_bootstrap:
-                _count_flipped(tests, views, used, corpora, flips(corpora.clusters, block, rows))
-            self._told(tests, rows.stop - rows.start, stop)
-
-    def _told(self, tests: Sequence[Test], resamples: int, goal: int) -> None:
-        for its in tests:
-            its.resamples += resamples
-        if self.tick is not None and tests:
-            self.tick("resampling", tests[0].resamples, goal)
-
-    @staticmethod
-    def _averaged(views: Sequence[View], drawn: Array, block: int, rows: slice) -> tuple[Array, Array]:
-        """From shape [system, resample] to [view, resample]: means over seeds, and over resampled seeds."""
-        means = np.empty((len(views), drawn.shape[1]))
-        both = np.empty_like(means) if any(view.is_drawn for view in views) else means
-        start = 0
-        for index, view in enumerate(views):
-            its = drawn[start : start + len(view.systems)]
-            start += len(view.systems)
-            means[index] = its.mean(axis=0)
-            if view.is_drawn:
-                by_seed = np.stack([its[places].mean(axis=0) for places in view.seeds.values()], axis=1)
-                both[index] = (by_seed * seed_shares(view.known_seeds, block, rows)).sum(axis=1)
+                means = _over_seeds(views, drawn)
+                self._count(tests, some, means, _over_drawn_seeds(views, drawn, means, block, rows), at)
             else:
-                both[index] = means[index]
-        return means, both
+                _count_flipped(tests, some, views, at, corpora, flips(corpora.clusters, block, rows))
+            self._told(tests, some, rows.stop - rows.start, stop)
+
+    def _told(self, tests: Tests, some: Places, resamples: int, goal: int) -> None:
+        tests.resamples[some] += resamples
+        if self.tick is not None and len(some):
+            self.tick("resampling", int(tests.resamples[some[0]]), goal)
+
+    def _count(self, tests: Tests, some: Places, means: Array, both: Array, at: Places) -> None:
+        """Counts what strays, for some tests whose views' places in the draws are given."""
+        if self.is_bootstrap:
+            _add(tests, some[~tests.is_pigeonholed[some]], means, at)
+            _add(tests, some[tests.is_pigeonholed[some]], both, at)
 
 
-def _count(tests: Sequence[Test], means: Array, both: Array, used: Sequence[int], is_bootstrap: bool) -> None:
-    at = {view: place for place, view in enumerate(used)}
-    for draws, of, name in (
-        (means, tests if is_bootstrap else [], "exceeding"),
-        (both, [its for its in tests if its.is_pigeonholed], "exceeding_both"),
-    ):
-        at_once = max(1, _CELLS // max(draws.shape[1], 1))
-        for first in range(0, len(of), at_once):
-            some = of[first : first + at_once]
-            mine, theirs = [at[its.mine] for its in some], [at[its.theirs] for its in some]
-            counts = exceed(np.array([its.difference for its in some]), draws[mine] - draws[theirs])
-            for its, count in zip(some, counts.tolist(), strict=True):
-                setattr(its, name, getattr(its, name) + count)
+def _over_seeds(views: Sequence[View], drawn: Array) -> Array:
+    """From shape [system, resample] to [view, resample]: means over seeds."""
+    sizes = np.array([len(view.systems) for view in views])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    found: Array = np.add.reduceat(drawn, starts, axis=0) / sizes[:, None]
+    return found
+
+
+def _over_drawn_seeds(views: Sequence[View], drawn: Array, means: Array, block: int, rows: slice) -> Array:
+    """The same over seeds that are resampled, of views with enough of them; the means of the others."""
+    found, start = means.copy(), 0
+    shares: dict[tuple[int, ...], Array] = {}
+    for index, view in enumerate(views):
+        its = drawn[start : start + len(view.systems)]
+        start += len(view.systems)
+        if view.is_drawn:
+            seeds = view.known_seeds
+            if seeds not in shares:
+                shares[seeds] = np.ascontiguousarray(seed_shares(seeds, block, rows).T)
+            passes = len(view.systems) // len(seeds)
+            by_seed = its if passes == 1 else np.stack([its[places].mean(axis=0) for places in view.seeds.values()])
+            found[index] = np.einsum("sb,sb->b", by_seed, shares[seeds])
+    return found
+
+
+def _add(tests: Tests, some: Places, draws: Array, at: Places) -> None:
+    at_once = max(1, _CELLS // max(draws.shape[1], 1))
+    for first in range(0, len(some), at_once):
+        few = some[first : first + at_once]
+        differences = draws[at[tests.mine[few]]]
+        differences -= draws[at[tests.theirs[few]]]
+        tests.exceeding[few] += exceed(tests.difference[few], differences)
 
 
 def _count_flipped(
-    tests: Sequence[Test], views: Sequence[View], used: Sequence[int], corpora: Corpora, signs: Array
+    tests: Tests, some: Places, views: Sequence[View], at: Places, corpora: Corpora, signs: Array
 ) -> None:
     """Approximate randomisation: how often are two rows as far apart once outputs are changed over at random?
 
     Seeds of both rows go in pairs where they are the same; else each goes with each.
     """
-    at = {view: place for place, view in enumerate(used)}
     starts = np.cumsum([0, *(len(view.systems) for view in views)])
-    for its in tests:
-        (mine, ours), (theirs, others) = ((starts[at[v]], views[at[v]]) for v in (its.mine, its.theirs))
+    for test in some.tolist():
+        mine, theirs = int(at[tests.mine[test]]), int(at[tests.theirs[test]])
+        ours, others = views[mine], views[theirs]
         if ours.seeds.keys() == others.seeds.keys() and len(ours.systems) == len(others.systems):
             pairs = [(n, n) for n in range(len(ours.systems))]
         else:
             pairs = list(product(range(len(ours.systems)), range(len(others.systems))))
         first, second = (np.array(places, np.intp) for places in zip(*pairs, strict=True))
-        one, two = corpora.changed_over(signs, mine + first, theirs + second)
+        one, two = corpora.changed_over(signs, starts[mine] + first, starts[theirs] + second)
         apart = one.mean(axis=0) - two.mean(axis=0)
-        nearer = np.abs(apart) < abs(its.difference) - TIE
-        its.exceeding += float(len(apart) - np.count_nonzero(nearer))
+        nearer = np.abs(apart) < abs(tests.difference[test]) - TIE
+        tests.exceeding[test] += len(apart) - np.count_nonzero(nearer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from speechbench.grammar import parse_expression
 from speechbench.leaderboard.comparisons import Comparisons
@@ -90,13 +91,14 @@ def overall(row: Row, metrics: Iterable[MetricInfo], ranks: Mapping[str, tuple[i
 def own_families(row: Row, metrics: Iterable[MetricInfo]) -> set[str]:
     """The families of what a row was trained on, as its runs and the board's metrics know them."""
     known = {metric.name: metric.family for metric in metrics}
-    terms = reward_terms(row.reward) if row.reward else set()
+    terms = reward_terms(row.reward) if row.reward else frozenset[str]()
     return {*row.runs[0].info.reward_families, *(known[term] for term in terms if term in known)}
 
 
-def reward_terms(reward: str) -> set[str]:
+@cache
+def reward_terms(reward: str) -> frozenset[str]:
     """The specs that a reward is made of: of `0.7*bleu + comet(model=x)` these are `bleu`, `comet(model=x)`."""
-    return {str(term) for term in parse_expression(reward).terms}
+    return frozenset(str(term) for term in parse_expression(reward).terms)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cache
+from statistics import NormalDist, fmean
 
 import numpy as np
 
@@ -45,22 +46,20 @@ def interval(draws: Array) -> tuple[float, float] | None:
     Returns:
         Both ends; `None` where no resample has a score.
     """
-    outside = 50 * (1 - CONFIDENCE)
-    missing = np.isnan(draws)
-    if missing.all():
+    known = draws[~missing] if (missing := np.isnan(draws)).any() else draws
+    if not len(known):
         return None
-    percentile = np.nanpercentile if missing.any() else np.percentile  # the plain one is ten times as fast
-    low, high = percentile(draws, (outside, 100 - outside))
-    return float(low), float(high)
+    outside = (1 - CONFIDENCE) / 2
+    return _quantile(known, outside), _quantile(known, 1 - outside)
 
 
-def intervals(draws: Array) -> list[tuple[float, float] | None]:
-    """`interval` of each row, shape [row, resample]."""
-    if draws.size == 0 or np.isnan(draws).any():
-        return [interval(row) for row in draws]
-    outside = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(draws, (outside, 100 - outside), axis=1)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+def _quantile(values: Array, probability: float) -> float:
+    """As numpy's, whose checks take ten times as long as the work."""
+    place = probability * (len(values) - 1)
+    below = min(int(place), len(values) - 1)
+    above = min(below + 1, len(values) - 1)
+    low, high = np.partition(values, (below, above))[[below, above]].tolist()
+    return float(low + (high - low) * (place - below))
 
 
 def exceed(differences: Array, draws: Array) -> Array:
@@ -73,7 +72,8 @@ def exceed(differences: Array, draws: Array) -> Array:
     Returns:
         #{|d* - d| >= |d|}, shape [test].
     """
-    nearer = np.abs(draws - differences[:, None]) < np.abs(differences[:, None]) - TIE
+    away = draws - differences[:, None]
+    nearer = np.abs(away, out=away) < np.abs(differences[:, None]) - TIE
     return np.asarray(draws.shape[1] - np.count_nonzero(nearer, axis=1), np.float64)
 
 
@@ -207,11 +207,11 @@ def seed_test(mine: Mapping[int | None, float], theirs: Mapping[int | None, floa
     several = [scores for scores in (mine, theirs) if len(scores) > 1]
     if not several:
         return None
-    difference = float(np.mean(list(mine.values())) - np.mean(list(theirs.values())))
+    difference = fmean(mine.values()) - fmean(theirs.values())
     if mine.keys() == theirs.keys():
-        variance = float(np.var([mine[seed] - theirs[seed] for seed in mine], ddof=1)) / len(mine)
+        variance = _variance([mine[seed] - theirs[seed] for seed in mine]) / len(mine)
     else:
-        variance = sum(float(np.var(list(scores.values()), ddof=1)) / len(scores) for scores in several)
+        variance = sum(_variance(list(scores.values())) / len(scores) for scores in several)
     seeds = min(map(len, several))
     error = math.sqrt(variance)
     half = t_quantile(0.5 + CONFIDENCE / 2, seeds - 1) * error
@@ -221,6 +221,28 @@ def seed_test(mine: Mapping[int | None, float], theirs: Mapping[int | None, floa
     return SeedTest(seeds, (difference - half, difference + half), min(p, 1.0))
 
 
+def paired_seeds_p(differences: Array) -> Array:
+    """`seed_test`'s p for many pairs of rows with the same seeds.
+
+    Args:
+        differences: Of the scores seed by seed, shape [pair, seed].
+    """
+    seeds = differences.shape[1]
+    means = differences.mean(axis=1)
+    errors = differences.std(axis=1, ddof=1) / math.sqrt(seeds)
+    found = np.where(np.abs(means) <= TIE, 1.0, 0.0)
+    for place in np.nonzero(errors > 0)[0].tolist():
+        found[place] = min(1.0, 2 * max(0.0, 1 - _t_cdf(abs(means[place]) / errors[place], seeds - 1)))
+    return found
+
+
+def _variance(values: Sequence[float]) -> float:
+    """With n − 1, in plain Python: of five numbers that is ten times as fast as an array's."""
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t for a probability of at least 0.5, by bisection of its distribution function."""
     low, high = 0.0, 1.0

@@ -1,9 +1,10 @@
 """Tests of pairs of rows: all on one draw of examples, in families fixed beforehand, resampled until they are settled.
 
 Examples and seeds are crossed: each seed's model answered each example. A difference between rows of several seeds
-counts only if it holds over the examples (bootstrap or randomisation) and over the seeds (t test; from five seeds on
-also the pigeonhole bootstrap, Owen, 2007, "The pigeonhole bootstrap", which draws both): its p is the largest of these,
-an intersection-union test (Berger, 1982, "Multiparameter hypothesis testing and acceptance sampling").
+counts only if it holds over the examples and over the seeds: its p is the larger of both, an intersection-union test
+(Berger, 1982, "Multiparameter hypothesis testing and acceptance sampling"). Over seeds it is that of a t test; over the
+examples that of a bootstrap or of randomisation, where the bootstrap draws seeds too from five on (Owen, 2007, "The
+pigeonhole bootstrap").
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from speechbench.errors import UsageError, did_you_mean
-from speechbench.leaderboard.counting import Counting, Test, Tick, View
+from speechbench.leaderboard.counting import Counting, Tests, Tick, View
 from speechbench.leaderboard.resampling import Array, Corpora, Mask, Places, System, check_resamples
-from speechbench.leaderboard.statistics import ALPHA, SeedTest, holm, p_bounds
+from speechbench.leaderboard.statistics import ALPHA, SeedTest, holm, p_bounds, seed_test
 
 START = 2_000
 """Resamples of every score and test; where nothing else is asked for, tests that these do not settle get more."""
@@ -70,23 +71,38 @@ class Tested:
 
     Attributes:
         difference: The first row's score less the other's, on the examples to which the metric applies for both.
-        draws: The same on each of the first resamples of the examples, shape [resample].
+        means: Both rows' scores on each of the first resamples of the examples, shape [resample].
+        by_seed: Both rows' scores by seed.
         examples: How many both have a score for.
         p: Two-sided; the largest of those that apply.
         p_holm: Corrected over the family.
         resamples: Behind p.
-        seeds: The test over seeds; `None` where neither row has two.
-        pigeonhole: The difference on resamples of examples and seeds, and its p; `None` below five seeds.
+        both: As `means`, on resamples of examples and seeds; `None` below five seeds.
     """
 
     difference: float
-    draws: Array
+    means: tuple[Array, Array]
+    by_seed: tuple[Mapping[int | None, float], Mapping[int | None, float]]
     examples: int
     p: float
     p_holm: float
     resamples: int
-    seeds: SeedTest | None
-    pigeonhole: tuple[Array, float] | None
+    both: tuple[Array, Array] | None
+
+    @property
+    def draws(self) -> Array:
+        """The difference on each of the first resamples of the examples."""
+        return self.means[0] - self.means[1]
+
+    @property
+    def seeds(self) -> SeedTest | None:
+        """The test over seeds; `None` where neither row has two."""
+        return seed_test(*self.by_seed)
+
+    @property
+    def pigeonhole(self) -> Array | None:
+        """The difference on each of the first resamples of examples and seeds; `None` below five seeds."""
+        return None if self.both is None else self.both[0] - self.both[1]
 
 
 def check_test(test: str) -> None:
@@ -133,32 +149,44 @@ def measured_and_tested(
     check_resamples(START if resamples is None else resamples)
     check_test(test)
     places, views, found = _views(rows, pairs)
-    flat = [system for view in views for system in view.systems]
-    corpora = Corpora(flat, cluster)
+    corpora = Corpora([system for view in views for system in view.systems], cluster)
     scores, start = corpora.scores(), 0
     for view in views:
-        view.scores, start = scores[start : start + len(view.systems)], start + len(view.systems)
-    tests = {
-        key: Test(mine, theirs, views, examples)
-        for key, (mine, theirs, examples) in found.items()
-        if not np.isnan(views[mine].scores).any() and not np.isnan(views[theirs].scores).any()
-    }
-    first = START if resamples is None else resamples
+        view.measured(scores[start : start + len(view.systems)])
+        start += len(view.systems)
+    known = {key: its for key, its in found.items() if not any(math.isnan(views[v].score) for v in its[:2])}
+    tests = Tests([its[:2] for its in known.values()], views, test == "bootstrap")
+    members: dict[str, list[int]] = {}
+    for place, key in enumerate(known):
+        members.setdefault(pairs[key].family, []).append(place)
     counting = Counting(views, cluster, test, tick)
-    means, both = counting.all_of(corpora, list(tests.values()), first)
-    family_of = {key: pairs[key].family for key in tests}
-    while resamples is None and (left := _unsettled(tests, family_of, families)):
-        done = min(its.resamples for its in left.values())
-        batch = {key: its for key, its in left.items() if its.resamples == done}
-        goal = max(_goal(families[family_of[key]]) for key in batch)
-        counting.more_of(list(batch.values()), done, min(_GROWTH * done, goal))
+    means, both = counting.all_of(corpora, tests, START if resamples is None else resamples)
+    goals = np.array([_goal(families[pairs[key].family]) for key in known])
+    while resamples is None and len(left := _unsettled(tests, members, families, goals)):
+        done = tests.resamples[left].min()
+        batch = left[tests.resamples[left] == done]
+        counting.more_of(tests, batch, int(done), int(min(_GROWTH * done, goals[batch].max())))
     measured = {
-        place: Measured(view.by_seed(), float(view.scores.mean()), means[index])
+        place: Measured(view.by_seed, view.score, means[index])
         for index, (place, view) in enumerate(zip(places, views, strict=True))
-        if place is not None and not np.isnan(view.scores).any()
+        if place is not None and not math.isnan(view.score)
     }
-    corrected = _corrected(tests, family_of, families, {key: its.p for key, its in tests.items()})
-    return measured, {key: _told(its, corrected[key], means, both) for key, its in tests.items()}
+    corrected = _corrected(tests.p, members, families)
+    raw = tests.p
+    tested = {}
+    for place, (key, (mine, theirs, examples)) in enumerate(known.items()):
+        is_both = bool(tests.is_pigeonholed[place])
+        tested[key] = Tested(
+            difference=float(tests.difference[place]),
+            means=(means[mine], means[theirs]),
+            by_seed=(views[mine].by_seed, views[theirs].by_seed),
+            examples=examples,
+            p=float(raw[place]),
+            p_holm=float(corrected[place]),
+            resamples=int(tests.resamples[place]),
+            both=(both[mine], both[theirs]) if is_both else None,
+        )
+    return measured, tested
 
 
 def _views(
@@ -174,6 +202,7 @@ def _views(
     views = [View(systems) for systems in rows.values()]
     known = {(place, b""): index for index, place in enumerate(rows)}
     masks = {place: np.logical_and.reduce([system.applies for system in its]) for place, its in rows.items()}
+    sizes = {place: int(mask.sum()) for place, mask in masks.items()}
     uniform = {place: all(np.array_equal(s.applies, masks[place]) for s in its) for place, its in rows.items()}
 
     def view(place: Place, common: Mask) -> int:
@@ -188,9 +217,14 @@ def _views(
 
     found = {}
     for key, pair in pairs.items():
-        if pair.mine in rows and pair.theirs in rows:
-            common = masks[pair.mine] & masks[pair.theirs]
-            found[key] = view(pair.mine, common), view(pair.theirs, common), int(common.sum())
+        mine, theirs = pair.mine, pair.theirs
+        if mine not in rows or theirs not in rows:
+            continue
+        if sizes[mine] == sizes[theirs] == len(masks[mine]):  # the metric applies everywhere
+            found[key] = known[mine, b""], known[theirs, b""], sizes[mine]
+        else:
+            common = masks[mine] & masks[theirs]
+            found[key] = view(mine, common), view(theirs, common), int(common.sum())
     return places, views, found
 
 
@@ -198,44 +232,18 @@ def _goal(family: int) -> int:
     return min(MOST, math.ceil(ENOUGH * family / ALPHA))
 
 
-def _corrected(
-    tests: Mapping[Key, Test], family_of: Mapping[Key, str], families: Mapping[str, int], values: Mapping[Key, float]
-) -> dict[Key, float]:
-    corrected: dict[Key, float] = {}
-    members: dict[str, list[Key]] = {}
-    for key in tests:
-        members.setdefault(family_of[key], []).append(key)
-    for family, keys in members.items():
-        corrected.update(zip(keys, holm([values[key] for key in keys], families[family]), strict=True))
+def _corrected(values: Array, members: Mapping[str, Sequence[int]], families: Mapping[str, int]) -> Array:
+    """Holm's correction within each family, whose members' places are given."""
+    corrected = np.empty_like(values)
+    for family, places in members.items():
+        corrected[places] = holm(values[places].tolist(), families[family])
     return corrected
 
 
-def _unsettled(tests: Mapping[Key, Test], family_of: Mapping[Key, str], families: Mapping[str, int]) -> dict[Key, Test]:
-    """The tests whose verdict more resamples could change, and that are not given all yet."""
-    if not tests:
-        return {}
-    low, high = p_bounds(
-        np.array([its.worst for its in tests.values()]), np.array([its.resamples for its in tests.values()], np.float64)
-    )
-    bounds = [
-        _corrected(
-            tests,
-            family_of,
-            families,
-            {key: max(float(bound), its.least) for (key, its), bound in zip(tests.items(), ends, strict=True)},
-        )
-        for ends in (low, high)
-    ]
-    return {
-        key: its
-        for key, its in tests.items()
-        if (bounds[0][key] < ALPHA) != (bounds[1][key] < ALPHA) and its.resamples < _goal(families[family_of[key]])
-    }
-
-
-def _told(its: Test, corrected: float, means: Array, both: Array) -> Tested:
-    pigeonhole = None
-    if its.is_pigeonholed:
-        pigeonhole = both[its.mine] - both[its.theirs], (1 + its.exceeding_both) / (its.resamples + 1)
-    draws = means[its.mine] - means[its.theirs]
-    return Tested(its.difference, draws, its.examples, its.p, corrected, its.resamples, its.seeds, pigeonhole)
+def _unsettled(tests: Tests, members: Mapping[str, Sequence[int]], families: Mapping[str, int], goals: Array) -> Places:
+    """Places of the tests whose verdict more resamples could change, and that are not given all yet."""
+    if not members:
+        return np.empty(0, np.intp)
+    low, high = (np.maximum(ends, tests.least) for ends in p_bounds(tests.exceeding, tests.resamples))
+    is_open = (_corrected(low, members, families) < ALPHA) != (_corrected(high, members, families) < ALPHA)
+    return np.nonzero(is_open & (tests.resamples < goals))[0]

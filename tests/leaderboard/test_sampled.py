@@ -18,7 +18,8 @@ from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard, to_json, to_markdown, to_terminal
 from speechbench.leaderboard.comparisons import Comparison
 from speechbench.leaderboard.sampled import is_sharpening
-from speechbench.leaderboard.statistics import bootstrap, holm, paired_p
+from speechbench.leaderboard.resampling import bootstrap
+from speechbench.leaderboard.statistics import holm, paired_p
 from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_schema import Sampled
 from speechbench.runs import read_run, write_passes, write_result

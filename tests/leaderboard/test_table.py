@@ -14,8 +14,9 @@ import pytest
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard
 from speechbench.leaderboard.notes import signature_text
-from speechbench.leaderboard.statistics import bootstrap, paired_p
-from speechbench.leaderboard.table import reward_terms
+from speechbench.leaderboard.resampling import bootstrap
+from speechbench.leaderboard.statistics import paired_p
+from speechbench.leaderboard.ranks import reward_terms
 from speechbench.runs import MetricInfo, Score, find_runs, read_run, write_result, write_samples
 
 MakeRun = Callable[..., Path]
