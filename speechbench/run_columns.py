@@ -1,7 +1,7 @@
 """The numbers of `samples.jsonl` once more, as columns: what tables are made of, read fifty times as fast as its lines.
 
-The lines are the truth. The columns stand beside them under the same name with the suffix `.columns`, and where they are
-not there, or another version wrote them, the lines are read.
+The lines are the truth. The columns stand beside them under the same name with the suffix `.columns`; where they are
+missing, or another version wrote them, the lines are read.
 """
 
 from __future__ import annotations

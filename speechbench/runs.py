@@ -2,8 +2,8 @@
 
 A folder holds `run.json` (what the run is), `train.jsonl` (one line per logged step), `samples.jsonl` (every
 test example with its hypothesis, scores and statistics), `sampled.jsonl` (the same of sampled answers, where they
-were asked for; both with their numbers as columns beside them) and `result.json` (corpus scores and costs). The last is written last, in one step: a folder
-without it is an unfinished run; `failure.json` says why, where it was an error.
+were asked for; both with their numbers as columns beside them) and `result.json` (corpus scores and costs). The last
+is written last, in one step: a folder without it is an unfinished run; `failure.json` says why, where it was an error.
 """
 
 from __future__ import annotations

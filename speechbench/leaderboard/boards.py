@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from speechbench.leaderboard.counting import Tick
+from speechbench.leaderboard.kept import keep, kept, key_of
 from speechbench.leaderboard.store import Group, groups
 from speechbench.leaderboard.table import Board, board_of
+from speechbench.runs import run_folders
 
 
 def leaderboard(
@@ -18,7 +20,7 @@ def leaderboard(
     test: str = "bootstrap",
     tick: Tick | None = None,
 ) -> list[Board]:
-    """Reads run folders and computes what they amount to.
+    """Reads run folders and computes what they amount to; the same once more is taken from the cache.
 
     Args:
         folder: Of ablations, one ablation's, or one run's; or several.
@@ -35,7 +37,14 @@ def leaderboard(
         SpeechbenchError: If there are no runs, none can be read, or two of a board do not compare.
         UsageError: If the number of resamples is not positive, or there is no such test.
     """
-    return [board for _, board in read_boards(folder, resamples, only, together, test, tick)]
+    outs = [folder] if isinstance(folder, (str, Path)) else list(folder)
+    folders = [run for out in outs for run in run_folders(out, only)]
+    key = key_of(folders, [resamples, together, test, [str(out) for out in outs]])
+    found = kept(key)
+    if found is None:
+        found = [board for _, board in read_boards(outs, resamples, only, together, test, tick)]
+        keep(key, found)
+    return found
 
 
 def read_boards(

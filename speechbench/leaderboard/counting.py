@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, product
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from speechbench.leaderboard.statistics import TIE, exceed, paired_seeds_p, seed
 
 PIGEONHOLE = 5
 """Seeds from which on they are resampled too."""
+_WORKERS = 2  # blocks at work at once: each takes up to 64 MB
 _CELLS = 250_000  # differences at once: 2 MB, which stay in the processor's cache
 
 Tick = Callable[[str, int, int], None]
@@ -160,17 +163,14 @@ class Counting:
         both = np.empty_like(means) if tests.is_pigeonholed.any() else means
         every, at = np.arange(len(tests.mine)), np.arange(len(self.views))
         done = 0
-        for block, rows in blocks(corpora.clusters, 0, stop if self.views else 0):
-            drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
-            some = slice(done, done + drawn.shape[1])
-            means[:, some] = _over_seeds(self.views, drawn)
-            if both is not means:
-                both[:, some] = _over_drawn_seeds(self.views, drawn, means[:, some], block, rows)
-            self._count(tests, every, means[:, some], both[:, some], at)
+        for block, rows, their_means, their_both in _drawn(self.views, corpora, 0, stop, both is not means):
+            some = slice(done, done + their_means.shape[1])
+            means[:, some], both[:, some] = their_means, their_both
+            self._count(tests, every, their_means, their_both, at)
             if not self.is_bootstrap:
                 _count_flipped(tests, every, self.views, at, corpora, flips(corpora.clusters, block, rows))
             done = some.stop
-            self._told(tests, every, drawn.shape[1], stop)
+            self._told(tests, every, their_means.shape[1], stop)
         return means, both
 
     def more_of(self, tests: Tests, some: Places, start: int, stop: int) -> None:
@@ -187,14 +187,15 @@ class Counting:
         at = np.zeros(len(self.views), np.intp)
         at[used] = np.arange(len(used))
         corpora = Corpora([system for view in views for system in view.systems], self.cluster)
-        for block, rows in blocks(corpora.clusters, start, stop):
-            if self.is_bootstrap:
-                drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
-                means = _over_seeds(views, drawn)
-                self._count(tests, some, means, _over_drawn_seeds(views, drawn, means, block, rows), at)
-            else:
+        if self.is_bootstrap:
+            is_both = bool(tests.is_pigeonholed[some].any())
+            for _, rows, means, both in _drawn(views, corpora, start, stop, is_both):
+                self._count(tests, some, means, both, at)
+                self._told(tests, some, rows.stop - rows.start, stop)
+        else:
+            for block, rows in blocks(corpora.clusters, start, stop):
                 _count_flipped(tests, some, views, at, corpora, flips(corpora.clusters, block, rows))
-            self._told(tests, some, rows.stop - rows.start, stop)
+                self._told(tests, some, rows.stop - rows.start, stop)
 
     def _told(self, tests: Tests, some: Places, resamples: int, goal: int) -> None:
         tests.resamples[some] += resamples
@@ -206,6 +207,29 @@ class Counting:
         if self.is_bootstrap:
             _add(tests, some[~tests.is_pigeonholed[some]], means, at)
             _add(tests, some[tests.is_pigeonholed[some]], both, at)
+
+
+def _drawn(
+    views: Sequence[View], corpora: Corpora, start: int, stop: int, is_both: bool
+) -> Iterator[tuple[int, slice, Array, Array]]:
+    """Blocks of resamples in their order, several at work at a time, since numpy leaves other threads to their work.
+
+    Yields:
+        The block's number, which of its rows, means over seeds, and means over resampled seeds, which are the same
+        array where these are not asked for.
+    """
+
+    def work(block: int, rows: slice) -> tuple[int, slice, Array, Array]:
+        drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
+        means = _over_seeds(views, drawn)
+        return block, rows, means, _over_drawn_seeds(views, drawn, means, block, rows) if is_both else means
+
+    left = blocks(corpora.clusters, start, stop if views else start)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        begun = deque(pool.submit(work, *its) for its in islice(left, _WORKERS))
+        while begun:
+            yield begun.popleft().result()
+            begun.extend(pool.submit(work, *its) for its in islice(left, 1))
 
 
 def _over_seeds(views: Sequence[View], drawn: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, read_run, run_folders
 
+_READERS = 2  # what is hashed and read from the disk leaves other threads to their work
 TRAINER_ORDER = ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
@@ -151,21 +153,22 @@ def groups(
 
 def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[list[Run], list[Broken]]:
     folders = {folder.resolve(): folder for out in outs for folder in run_folders(out, only)}
-    runs, broken = [], []
-    for folder in folders.values():
-        try:
-            run = read_run(folder)
-        except (SpeechbenchError, OSError) as error:
-            broken.append(Broken(folder, str(error)))
-            continue
-        try:
-            if run.finished:
-                run.samples, run.passes, run.log  # noqa: B018  each is read and checked now
-        except (SpeechbenchError, OSError) as error:
-            broken.append(Broken(folder, str(error)))
-            run = replace(run, result=None)
-        runs.append(run)
-    return runs, broken
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(_read_one, folders.values()))
+    return [run for run, _ in found if run is not None], [broken for _, broken in found if broken is not None]
+
+
+def _read_one(folder: Path) -> tuple[Run | None, Broken | None]:
+    try:
+        run = read_run(folder)
+    except (SpeechbenchError, OSError) as error:
+        return None, Broken(folder, str(error))
+    try:
+        if run.finished:
+            run.samples, run.passes, run.log  # noqa: B018  each is read and checked now
+    except (SpeechbenchError, OSError) as error:
+        return replace(run, result=None), Broken(folder, str(error))
+    return run, None
 
 
 def _group(ablation: str, runs: list[Run], broken: tuple[Broken, ...]) -> Group:

@@ -69,13 +69,12 @@ def bleu(sums: Floats, effective_order: bool = False, exact: bool = True) -> Flo
     # Without a single match BLEU is 0.
     defined = (correct > 0).any(axis=0) & (effective_order | (orders == BLEU_ORDER))
     missed = correct == 0
-    halvings = 2.0 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
-    precisions = np.divide(
-        100.0 * np.where(missed, 1.0, correct),
-        np.where(missed, halvings, 1.0) * total,
-        out=np.ones_like(total),
-        where=counted,
-    )
+    numerators, denominators = 100.0 * correct, total
+    if missed.any():
+        halvings = 2.0 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
+        numerators = np.where(missed, 100.0, numerators)
+        denominators = np.where(missed, halvings, 1.0) * total
+    precisions = np.divide(numerators, denominators, out=np.ones_like(total), where=counted)
     score = np.zeros(columns.shape[1])
     of_all = _bleu_of_one if exact else _bleu_of_many
     score[defined] = of_all(*columns[-2:, defined], orders[defined], *precisions[:, defined])
