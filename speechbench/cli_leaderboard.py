@@ -77,6 +77,39 @@ def export(out: Path, plot: str | None, quiet: bool, **which: Any) -> None:
 
 
 @leaderboard.command()
+@_board_options
+@click.option("--out", default="leaderboard.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--audio",
+    type=click.Choice(["link", "embed", "none"]),
+    default="link",
+    show_default=True,
+    help="Recordings: link to them where they lie, put them into the page, or leave them out.",
+)
+def html(out: Path, audio: str, quiet: bool, **which: Any) -> None:
+    """Write the board as one HTML page: tests, curves, runs, and every example to read and hear."""
+    with work(quiet) as (console, progress):
+        from speechbench.leaderboard.export import export as export_to
+
+        path = export_to(out, audio=audio, is_page=True, tick=progress.advance, **_where(which))
+    console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@leaderboard.command()
+@_board_options
+@click.option("--port", type=click.IntRange(0, 65535), default=8347, show_default=True, help="0 for any that is free.")
+def serve(port: int, quiet: bool, **which: Any) -> None:
+    """Show that page on this machine at 127.0.0.1, with new results as they come; Ctrl-C ends it."""
+    with work(quiet) as (console, _):
+        from speechbench.leaderboard.serving import serve as serve_at
+
+        def tell(address: str) -> None:
+            console.print(f"{address} (Ctrl-C ends it)", markup=False, highlight=False, soft_wrap=True)
+
+        serve_at(port=port, tell=tell, **_where(which))
+
+
+@leaderboard.command()
 @click.argument("a")
 @click.argument("b")
 @click.option("--in", "folder", default="runs", show_default=True, type=click.Path(path_type=Path), help="Of runs.")

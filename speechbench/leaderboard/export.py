@@ -33,6 +33,8 @@ def export(
     together: bool = False,
     test: str = "bootstrap",
     tick: Tick | None = None,
+    audio: str = "link",
+    is_page: bool = False,
 ) -> Path:
     """Writes boards to a file.
 
@@ -40,6 +42,8 @@ def export(
         out: The file; .md, .tex, .csv, .json and .html hold all boards, .png, .pdf and .svg draw the only one.
         folder: As of `leaderboard`, and so are the others but
         plot: What is drawn: "matrix", "curves", "scatter" or "gains"; the matrix by default.
+        audio: Of the page: "link" to the recordings where they lie, "embed" them, or "none".
+        is_page: Whatever the suffix, the page is meant.
 
     Returns:
         The file.
@@ -50,7 +54,7 @@ def export(
         OSError: If the file cannot be written.
     """
     out = Path(out)
-    suffix = out.suffix.lower()
+    suffix = PAGE if is_page else out.suffix.lower()
     if suffix not in (*TEXTS, *PLOTS, PAGE):
         raise UsageError(f"{out}: the suffix says the form, choose one of {', '.join((*TEXTS, PAGE, *PLOTS))}")
     if plot is not None and suffix not in PLOTS:
@@ -62,7 +66,7 @@ def export(
     if suffix == PAGE:
         from speechbench.leaderboard.page import write_page
 
-        return write_page([group for group, _ in found], [to_json(board) for _, board in found], out)
+        return write_page([group for group, _ in found], [to_json(board) for _, board in found], out, audio)
     return _drawn(out, found, plot or "matrix")
 
 
