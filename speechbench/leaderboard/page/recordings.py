@@ -1,0 +1,45 @@
+"""The speech of an example, as the page refers to it."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+MODES = ("link", "embed", "none")
+
+_TYPES = {
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".webm": "audio/webm",
+}
+
+
+def link(audio: str, folder: Path) -> str:
+    """Where a browser finds a file, seen from the page's folder; from another drive, its absolute address.
+
+    It never has a scheme of its own, nor is it taken for a host: it begins with a dot.
+    """
+    path = os.path.abspath(audio)
+    try:
+        relative = os.path.relpath(path, os.path.abspath(folder))
+    except ValueError:  # another drive
+        return Path(path).as_uri()
+    quoted = quote(relative.replace(os.sep, "/"), safe="/", errors="replace")
+    return quoted if quoted.startswith("../") else f"./{quoted}"
+
+
+def embedded(audio: str) -> tuple[str, str] | None:
+    """Type and content in base64 of a recording; `None` where there is no such file, or it cannot be read."""
+    try:
+        content = Path(audio).read_bytes()
+    except OSError:
+        return None
+    kind = _TYPES.get(Path(audio).suffix.lower(), "application/octet-stream")
+    return kind, base64.b64encode(content).decode("ascii")
