@@ -188,7 +188,9 @@ def serve(
     try:
         server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
-        raise SpeechbenchError(f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port") from None
+        raise SpeechbenchError(
+            f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
+        ) from None
     server.daemon_threads = True
     with server, suppress(KeyboardInterrupt):
         tell(f"http://{HOST}:{server.server_address[1]}/")

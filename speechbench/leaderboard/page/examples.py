@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from speechbench.leaderboard.page.packing import Array, element, packed, packed_json, quantised, step_of
-from speechbench.leaderboard.page.recordings import embedded, link
+from speechbench.leaderboard.page.recordings import embedded, link, served
 from speechbench.leaderboard.store import Group
 from speechbench.runs import Run, Sample
 
@@ -133,7 +133,7 @@ class Examples:
             return None
         if self.audio == "embed":
             return recordings.setdefault(audio, len(recordings)) if Path(audio).is_file() else None
-        return link(audio, self.folder)
+        return served(audio) if self.audio == "serve" else link(audio, self.folder)
 
 
 def _shortened(speaker: str | None) -> str | None:
