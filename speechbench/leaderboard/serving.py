@@ -9,7 +9,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.boards import read_boards
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, is_whole: bool) -> None:
         with suppress(ConnectionError):
-            port = self.server.server_address[1]
+            port = cast("ThreadingHTTPServer", self.server).server_port
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
                 # a page from elsewhere whose name was made to point here
                 self._send(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n", is_whole)
@@ -188,10 +188,9 @@ def serve(
     try:
         server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
-        raise SpeechbenchError(
-            f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
-        ) from None
+        reason = f"port {port} of {HOST} cannot be used ({error.strerror})"
+        raise SpeechbenchError(f"{reason}: name another with --port, or 0 for any that is free") from None
     server.daemon_threads = True
     with server, suppress(KeyboardInterrupt):
-        tell(f"http://{HOST}:{server.server_address[1]}/")
+        tell(f"http://{HOST}:{server.server_port}/")
         server.serve_forever()
