@@ -70,7 +70,7 @@ def show(markdown: bool, as_json: bool, quiet: bool, **which: Any) -> None:
 def export(out: Path, plot: str | None, quiet: bool, **which: Any) -> None:
     """Write the board to a file: .md .tex .csv .json .html, or as a plot .png .pdf .svg."""
     with work(quiet) as (console, progress):
-        from speechbench.leaderboard.export import export as export_to
+        from speechbench.leaderboard import export as export_to
 
         path = export_to(out, plot=plot, tick=progress.advance, **_where(which))
     console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
@@ -89,9 +89,9 @@ def export(out: Path, plot: str | None, quiet: bool, **which: Any) -> None:
 def html(out: Path, audio: str, quiet: bool, **which: Any) -> None:
     """Write the board as one HTML page: tests, curves, runs, and every example to read and hear."""
     with work(quiet) as (console, progress):
-        from speechbench.leaderboard.export import export as export_to
+        from speechbench.leaderboard import html as write
 
-        path = export_to(out, audio=audio, is_page=True, tick=progress.advance, **_where(which))
+        path = write(out=out, audio=audio, tick=progress.advance, **_where(which))
     console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -101,7 +101,7 @@ def html(out: Path, audio: str, quiet: bool, **which: Any) -> None:
 def serve(port: int, quiet: bool, **which: Any) -> None:
     """Show that page on this machine at 127.0.0.1, with new results as they come; Ctrl-C ends it."""
     with work(quiet) as (console, _):
-        from speechbench.leaderboard.serving import serve as serve_at
+        from speechbench.leaderboard import serve as serve_at
 
         def tell(address: str) -> None:
             console.print(f"{address} (Ctrl-C ends it)", markup=False, highlight=False, soft_wrap=True)
@@ -120,7 +120,7 @@ def serve(port: int, quiet: bool, **which: Any) -> None:
 def compare(as_json: bool, quiet: bool, **what: Any) -> None:
     """Compare the runs A and B: run folders, or ids or names of runs, as "grpo(bleu) seed 0"."""
     with work(quiet or as_json) as (console, _):
-        from speechbench.leaderboard import compare_runs
+        from speechbench.leaderboard import compare as compare_runs
         from speechbench.printing import pairing
 
         found = compare_runs(**what)
@@ -128,5 +128,4 @@ def compare(as_json: bool, quiet: bool, **what: Any) -> None:
 
 
 def _where(which: dict[str, Any]) -> dict[str, Any]:
-    folders = which.pop("folders") or (Path("runs"),)
-    return {"folder": folders, **which}
+    return {**which, "folders": which["folders"] or (Path("runs"),)}

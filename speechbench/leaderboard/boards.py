@@ -13,7 +13,7 @@ from speechbench.runs import run_folders
 
 
 def leaderboard(
-    folder: Path | str | Sequence[Path | str] = "runs",
+    folders: Path | str | Sequence[Path | str] = "runs",
     resamples: int | None = None,
     only: Collection[str] | None = None,
     together: bool = False,
@@ -23,7 +23,7 @@ def leaderboard(
     """Reads run folders and computes what they amount to; the same once more is taken from the cache.
 
     Args:
-        folder: Of ablations, one ablation's, or one run's; or several.
+        folders: Of ablations, one ablation's, or one run's; or several.
         resamples: B; `None` for 2,000 and more where these leave a verdict open, up to 20·m/α.
         only: Ids of the runs that count; `None` for all.
         together: One board for all ablations on the same data.
@@ -37,9 +37,9 @@ def leaderboard(
         SpeechbenchError: If there are no runs, none can be read, or two of a board do not compare.
         UsageError: If the number of resamples is not positive, or there is no such test.
     """
-    outs = [folder] if isinstance(folder, (str, Path)) else list(folder)
-    folders = [run for out in outs for run in run_folders(out, only)]
-    key = key_of(folders, [resamples, together, test, [str(out) for out in outs]])
+    outs = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    runs = [run for out in outs for run in run_folders(out, only)]
+    key = key_of(runs, [resamples, together, test, [str(out) for out in outs]])
     found = kept(key)
     if found is None:
         found = [board for _, board in read_boards(outs, resamples, only, together, test, tick)]
@@ -48,7 +48,7 @@ def leaderboard(
 
 
 def read_boards(
-    folder: Path | str | Sequence[Path | str] = "runs",
+    folders: Path | str | Sequence[Path | str] = "runs",
     resamples: int | None = None,
     only: Collection[str] | None = None,
     together: bool = False,
@@ -56,4 +56,4 @@ def read_boards(
     tick: Tick | None = None,
 ) -> list[tuple[Group, Board]]:
     """As `leaderboard`, with the runs behind each board."""
-    return [(group, board_of(group, resamples, test, tick)) for group in groups(folder, only, together)]
+    return [(group, board_of(group, resamples, test, tick)) for group in groups(folders, only, together)]

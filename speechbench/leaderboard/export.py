@@ -26,24 +26,20 @@ PAGE = ".html"
 
 def export(
     out: Path | str,
-    folder: Path | str | Sequence[Path | str] = "runs",
+    folders: Path | str | Sequence[Path | str] = "runs",
     plot: str | None = None,
     resamples: int | None = None,
     only: Collection[str] | None = None,
     together: bool = False,
     test: str = "bootstrap",
     tick: Tick | None = None,
-    audio: str = "link",
-    is_page: bool = False,
 ) -> Path:
     """Writes boards to a file.
 
     Args:
         out: The file; .md, .tex, .csv, .json and .html hold all boards, .png, .pdf and .svg draw the only one.
-        folder: As of `leaderboard`, and so are the others but
+        folders: As of `leaderboard`, and so are the others but
         plot: What is drawn: "matrix", "curves", "scatter" or "gains"; the matrix by default.
-        audio: Of the page: "link" to the recordings where they lie, "embed" them, or "none".
-        is_page: Whatever the suffix, the page is meant.
 
     Returns:
         The file.
@@ -54,20 +50,50 @@ def export(
         OSError: If the file cannot be written.
     """
     out = Path(out)
-    suffix = PAGE if is_page else out.suffix.lower()
+    suffix = out.suffix.lower()
     if suffix not in (*TEXTS, *PLOTS, PAGE):
         raise UsageError(f"{out}: the suffix says the form, choose one of {', '.join((*TEXTS, PAGE, *PLOTS))}")
     if plot is not None and suffix not in PLOTS:
         raise UsageError(f"plot={plot} is drawn into {', '.join(PLOTS)}, not {suffix}: name another file")
+    if suffix == PAGE:
+        return html(folders, out, "link", resamples, only, together, test, tick)
     probe(out)
-    found = read_boards(folder, resamples, only, together, test, tick)
+    found = read_boards(folders, resamples, only, together, test, tick)
     if suffix in TEXTS:
         return replace(out, TEXTS[suffix]([board for _, board in found]))
-    if suffix == PAGE:
-        from speechbench.leaderboard.page import write_page
-
-        return write_page([group for group, _ in found], [to_json(board) for _, board in found], out, audio)
     return _drawn(out, found, plot or "matrix")
+
+
+def html(
+    folders: Path | str | Sequence[Path | str] = "runs",
+    out: Path | str = "leaderboard.html",
+    audio: str = "link",
+    resamples: int | None = None,
+    only: Collection[str] | None = None,
+    together: bool = False,
+    test: str = "bootstrap",
+    tick: Tick | None = None,
+) -> Path:
+    """Writes all boards as one HTML page that needs nothing but itself.
+
+    Args:
+        folders: As of `leaderboard`, and so are the others but
+        out: The file.
+        audio: "link" to the recordings where they lie, "embed" them, or "none".
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: If there is no such way with recordings.
+        SpeechbenchError: As `leaderboard`.
+        OSError: If the file cannot be written.
+    """
+    from speechbench.leaderboard.page import write_page
+
+    probe(Path(out))
+    found = read_boards(folders, resamples, only, together, test, tick)
+    return write_page([group for group, _ in found], [to_json(board) for _, board in found], out, audio)
 
 
 def _drawn(out: Path, found: Sequence[tuple[Group, Board]], plot: str) -> Path:

@@ -89,7 +89,7 @@ class RunComparison:
     losses: tuple[Difference, ...]
 
 
-def compare_runs(
+def compare(
     a: Path | str,
     b: Path | str,
     folder: Path | str = "runs",

@@ -165,7 +165,7 @@ def _range(asked: str, size: int) -> tuple[int, int]:
 
 
 def serve(
-    folder: Path | str | Sequence[Path | str] = "runs",
+    folders: Path | str | Sequence[Path | str] = "runs",
     port: int = PORT,
     resamples: int | None = None,
     together: bool = False,
@@ -175,15 +175,15 @@ def serve(
     """Serves the page on 127.0.0.1 until it is interrupted; where it is open it shows new results by itself.
 
     Args:
-        folder: As of `leaderboard`, and so are the others but
+        folders: As of `leaderboard`, and so are the others but
         port: 0 for any that is free.
         tell: Told the address, once the page is ready.
 
     Raises:
         SpeechbenchError: If there is nothing to show, or the port is taken.
     """
-    folders = [Path(folder)] if isinstance(folder, (str, Path)) else [Path(its) for its in folder]
-    pages = Pages(folders, resamples, together, test)
+    places = [Path(folders)] if isinstance(folders, (str, Path)) else [Path(its) for its in folders]
+    pages = Pages(places, resamples, together, test)
     handler = type("Handler", (_Handler,), {"pages": pages})
     try:
         server = ThreadingHTTPServer((HOST, port), handler)

@@ -82,7 +82,13 @@ def test_unless_told_otherwise_a_board_resamples_until_its_verdicts_are_settled(
     """A family so large that 2,000 resamples could never show a difference."""
     make_run("base", 0.2, None)
     for place in range(40):
-        make_run("grpo(bleu)", 0.9 if place == 0 else 0.2, id=f"{place}", config={"steps": place, "seed": 0}, finished=not place)
+        make_run(
+            "grpo(bleu)",
+            0.9 if place == 0 else 0.2,
+            id=f"{place}",
+            config={"steps": place, "seed": 0},
+            finished=not place,
+        )
     (board,) = leaderboard(tmp_path / "runs")
     assert board.family == 3 * 40
     pairs = 41 * 40 / 2  # of each metric, for the ranks

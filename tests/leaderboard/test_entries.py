@@ -46,7 +46,9 @@ def test_each_run_says_how_far_it_is(make_run: MakeRun, tmp_path: Path) -> None:
         (MemoryError(), "MemoryError: MemoryError"),
     ],
 )
-def test_a_failed_run_says_why_until_it_is_finished(make_run: MakeRun, tmp_path: Path, error: Exception, reason: str) -> None:
+def test_a_failed_run_says_why_until_it_is_finished(
+    make_run: MakeRun, tmp_path: Path, error: Exception, reason: str
+) -> None:
     make_run("base", 0.6, None)
     folder = make_run("sft", finished=False)
     write_failure(folder, error)
@@ -54,7 +56,10 @@ def test_a_failed_run_says_why_until_it_is_finished(make_run: MakeRun, tmp_path:
     assert (its.state, its.reason) == ("failed", reason)
     (board,) = leaderboard(tmp_path / "runs", resamples=20)
     assert board.notes[:2] == ("1 of 2 runs finished; not yet: sft seed 0", f"sft seed 0 failed: {reason}")
-    assert [(each["state"], each["reason"]) for each in to_json(board)["runs"]] == [("finished", None), ("failed", reason)]
+    assert [(each["state"], each["reason"]) for each in to_json(board)["runs"]] == [
+        ("finished", None),
+        ("failed", reason),
+    ]
     make_run("sft")
     assert found(tmp_path / "runs")["sft seed 0"].state == "finished"
 

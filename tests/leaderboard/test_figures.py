@@ -20,7 +20,9 @@ MakeRun = Callable[..., Path]
 COLUMN = {column.key: column for column in FIGURES}
 
 
-def change(folder: Path, log: list[Mapping[str, Any]] | None = None, health: dict[str, Any] | None = None, **result: Any) -> None:
+def change(
+    folder: Path, log: list[Mapping[str, Any]] | None = None, health: dict[str, Any] | None = None, **result: Any
+) -> None:
     """Changes what came out of a run."""
     run = read_run(folder)
     assert run.result is not None
@@ -44,7 +46,9 @@ def test_figures_are_means_over_seeds_and_unknown_where_one_is(make_run: MakeRun
     for seed, seconds in enumerate((40.0, 60.0)):
         folder = make_run("grpo(bleu)", 0.6, seed)
         made = {"train": seconds, "sampling": 10.0, "scoring": 5.0 * seed, "evaluation": 3.0}
-        change(folder, seconds=made, health={"wrong_language": None if seed else 0.5, "empty": seed / 2}, steps=100 + seed)
+        change(
+            folder, seconds=made, health={"wrong_language": None if seed else 0.5, "empty": seed / 2}, steps=100 + seed
+        )
     change(folder, seconds=made, tokens={"train": 1000})
     board = only(tmp_path / "runs")
     expected = {
@@ -58,7 +62,12 @@ def test_figures_are_means_over_seeds_and_unknown_where_one_is(make_run: MakeRun
 def test_a_training_costs_what_its_stages_cost_too(make_run: MakeRun, tmp_path: Path) -> None:
     for label, start, seconds, tokens in (("sft", None, 40.0, 500), ("sft+grpo(bleu)", "sft-0", 60.0, 700)):
         folder = make_run(label, 0.6, start=start)
-        change(folder, seconds={"train": seconds, "sampling": seconds / 4}, tokens={"train": tokens, "evaluation": 9}, steps=10)
+        change(
+            folder,
+            seconds={"train": seconds, "sampling": seconds / 4},
+            tokens={"train": tokens, "evaluation": 9},
+            steps=10,
+        )
     make_run("sft+grpo(comet)", 0.6, start="elsewhere")
     make_run("base", 0.5, None)
     board = only(tmp_path / "runs")

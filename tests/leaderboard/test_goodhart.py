@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,8 +26,6 @@ def compared(difference: float, verdict: int, baseline: str = "sft", lower: bool
     p = 0.01 if verdict else 0.5
     sign = verdict or 1
     return Comparison(baseline, sign * (-1 if lower else 1) * abs(difference), (0, 1), p, p, 60, lower_is_better=lower)
-
-
 
 
 def found(reward: str | None, verdicts: dict[str, int], families: tuple[str, ...] = (), against: str = "sft") -> Any:

@@ -33,7 +33,9 @@ def row(seeds: int = 2, reward: str | None = "bleu", families: tuple[str, ...] =
 
 
 @given(st.integers(2, 7), st.data())
-def test_a_rank_is_between_one_and_all_and_counts_who_is_better_and_who_is_worse(rows: int, data: st.DataObject) -> None:
+def test_a_rank_is_between_one_and_all_and_counts_who_is_better_and_who_is_worse(
+    rows: int, data: st.DataObject
+) -> None:
     """For any verdicts, consistent or not."""
     group: Any = SimpleNamespace(rows=[row() for _ in range(rows)], metrics=[metric("bleu", "overlap")])
     pairs = list(combinations(range(rows), 2))
@@ -76,7 +78,9 @@ def test_families_weigh_the_same_whatever_their_size_and_ones_own_are_left_out()
     its = {"bleu": (1, 1), "chrf": (3, 5), "comet": (1, 3), "xcomet": (2, 6), "binary": (4, 4), "length": (6, 6)}
     sft = overall(row(reward=None), metrics, its)
     assert sft is not None
-    assert (sft.low, sft.high) == pytest.approx((((1 + 3) / 2 + (1 + 2) / 2 + 4) / 3, ((1 + 5) / 2 + (3 + 6) / 2 + 4) / 3))
+    assert (sft.low, sft.high) == pytest.approx(
+        (((1 + 3) / 2 + (1 + 2) / 2 + 4) / 3, ((1 + 5) / 2 + (3 + 6) / 2 + 4) / 3)
+    )
     assert (sft.families, sft.left_out) == (("overlap", "learned", "exact"), ())
     on_bleu = overall(row(), metrics, its)
     assert on_bleu is not None

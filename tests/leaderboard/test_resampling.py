@@ -166,6 +166,8 @@ def test_flips_are_fair_coins_of_their_own() -> None:
     assert abs(drawn.mean()) < 4 / np.sqrt(drawn.size)
     np.testing.assert_array_equal(flips(50, 2, slice(5, 9)), drawn[5:9])
     assert not np.array_equal(drawn, flips(50, 3))
+    as_examples = np.random.default_rng([SEED, 2]).integers(2, size=drawn.shape, dtype=np.int8)
+    assert not np.array_equal(drawn > 0, as_examples > 0)  # not the draw of the examples over again
 
 
 @settings(max_examples=30)

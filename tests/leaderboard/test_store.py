@@ -56,9 +56,7 @@ def test_what_is_not_asked_for_does_not_stand_in_the_way(make_run: MakeRun, tmp_
 
 
 @pytest.mark.parametrize("name", ["samples.jsonl", "train.jsonl"])
-def test_a_run_whose_answers_cannot_be_read_counts_as_unfinished(
-    make_run: MakeRun, tmp_path: Path, name: str
-) -> None:
+def test_a_run_whose_answers_cannot_be_read_counts_as_unfinished(make_run: MakeRun, tmp_path: Path, name: str) -> None:
     make_run("base", seed=None)
     folder = make_run("sft")
     (folder / name).write_text("{}\n")
@@ -82,7 +80,9 @@ def test_what_is_broken_stands_with_its_own_ablation(make_run: MakeRun, tmp_path
         make_run("base", seed=None, ablation=ablation)
         (make_run("sft", ablation=ablation) / "run.json").write_text("{")
     (tmp_path / "runs" / "three" / "base-None" / "run.json").write_text("[")
-    found = {group.ablation: sorted(its.folder.parent.name for its in group.broken) for group in groups(tmp_path / "runs")}
+    found = {
+        group.ablation: sorted(its.folder.parent.name for its in group.broken) for group in groups(tmp_path / "runs")
+    }
     assert found == {"one": ["one", "three", "three"], "two": ["two"]}  # of "three" there is nothing else
 
 
@@ -167,7 +167,7 @@ def test_several_folders_are_read_and_each_run_once(make_run: MakeRun, tmp_path:
         groups([out, tmp_path / "nowhere"])
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(SpeechbenchError, match="a and .*b holds no runs"):
+    with pytest.raises(SpeechbenchError, match=r"a and .*b holds no runs"):
         groups([tmp_path / "a", tmp_path / "b"])
     assert len(groups([tmp_path / "a", out])) == 2
 

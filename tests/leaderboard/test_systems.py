@@ -66,7 +66,11 @@ def test_the_coarsest_level_that_is_known_and_has_enough_is_drawn(
     its = found(folder)
     assert (its.level, its.number, its.too_few) == (level, number, too_few)
     assert len(its.of) == 60 and set(its.of) == set(range(number))
-    names = {"speaker": speakers, "recording": audio, "chapter": [str(a).split("/")[2] for a in audio if level[0] == "c"]}
+    names = {
+        "speaker": speakers,
+        "recording": audio,
+        "chapter": [str(a).split("/")[2] for a in audio if level[0] == "c"],
+    }
     if level != "example":  # one place for each name, and one name for each place
         assert len(set(zip(its.of, names[level], strict=True))) == number
 
@@ -118,7 +122,11 @@ def test_intervals_and_p_are_those_of_whole_speakers_drawn(make_run: MakeRun, tm
     drawn = np.concatenate([resample_counts(30, *its) for its in blocks(30, 0, 400)]).astype(int)
     means = np.empty((2, 400))
     for row, counts in enumerate(drawn):
-        said = [n for place, name in enumerate(names) for n in np.flatnonzero(np.array(SPEAKERS) == name).tolist() * counts[place]]
+        said = [
+            n
+            for place, name in enumerate(names)
+            for n in np.flatnonzero(np.array(SPEAKERS) == name).tolist() * counts[place]
+        ]
         means[:, row] = [its[said].mean() for its in scores]
     place = [column.key for column in board.columns].index("comet")
     cell = board.rows[1].cells[place]

@@ -11,12 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard
-from speechbench.leaderboard.notes import signature_text
-from speechbench.leaderboard.resampling import bootstrap
-from speechbench.leaderboard.statistics import paired_p
-from speechbench.leaderboard.ranks import reward_terms
 from speechbench.runs import MetricInfo, Score, find_runs, read_run, write_result, write_samples
 
 MakeRun = Callable[..., Path]
@@ -36,14 +31,16 @@ def board(ablation: Path) -> Board:
 
 def test_columns_are_metrics_then_health_then_costs(board: Board) -> None:
     assert [column.key for column in board.columns] == [
-        *("bleu", "comet", "binary"),
-        *("empty", "truncated", "copied", "repeated", "length_ratio"),
-        *("seconds", "seeds"),
+        *("bleu", "comet", "binary", "rank"),
+        *("empty", "truncated", "copied", "wrong_language", "repeated", "length_ratio", "distinct"),
+        *("sampling", "scoring", "learning", "seconds", "evaluation", "memory", "tokens", "steps", "seeds"),
     ]
+    assert [column.kind for column in board.columns] == ["metric"] * 3 + ["rank"] + ["health"] * 7 + ["cost"] * 9
+    assert [column.family for column in board.columns[:4]] == ["overlap", "learned", "exact", ""]
     assert cell(board, "sft", "seconds").value == 41.5
     assert cell(board, "base", "seconds").value is None
     assert cell(board, "sft", "truncated").value == pytest.approx(2 / 60)
-    assert cell(board, "grpo(bleu)", "seeds").value == 2
+    assert cell(board, "grpo(bleu)", "seeds").value == 5
 
 
 def test_values_are_the_results_averaged_over_seeds(board: Board, ablation: Path) -> None:
@@ -99,11 +96,39 @@ def test_what_heard_something_else_is_not_best(controlled: Path) -> None:
         assert [row.label for row in board.rows if row.cells[place].best] == ["grpo(bleu)"]
 
 
-def test_a_control_reward_may_be_best(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_control_reward_is_never_best(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("base", 0.5, None)
+    make_run("sft", 0.6)
     make_run("grpo(random)", 0.9, has_control_reward=True)
     (board,) = leaderboard(tmp_path / "runs", resamples=B)
-    assert cell(board, "grpo(random)", "bleu").best
+    for place in range(3):
+        marked = [(row.cells[place].best, row.cells[place].level_with_best) for row in board.rows]
+        assert marked[2] == (False, False)
+    assert cell(board, "sft", "bleu").best
+
+
+def test_level_with_the_best_is_what_is_not_separable_from_it(make_run: MakeRun, tmp_path: Path) -> None:
+    for label, quality in (("base", 0.3), ("sft", 0.88), ("grpo(bleu)", 0.9)):
+        make_run(label, quality, None if label == "base" else 0)
+    make_run("grpo(random)", 0.9, has_control_reward=True)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    for place in range(2):
+        best = [row.label for row in board.rows if row.cells[place].best]
+        assert len(best) == 1 and best[0] in ("sft", "grpo(bleu)")
+        assert [row.label for row in board.rows if row.cells[place].level_with_best] == ["sft", "grpo(bleu)"]
+    assert not any(c.level_with_best for row in board.rows for c in row.cells[3:])
+
+
+def test_two_that_score_best_alike_are_both_best(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.3, None)
+    first, second = make_run("sft", 0.8), make_run("grpo(bleu)", 0.8)
+    run = read_run(first)
+    assert run.result is not None
+    write_samples(second, run.samples.records)
+    write_result(second, run.result)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    for place in range(2):
+        assert [row.cells[place].best for row in board.rows] == [False, True, True]
 
 
 def test_of_an_error_rate_less_is_better(make_run: MakeRun, tmp_path: Path, with_wer: tuple[MetricInfo, ...]) -> None:
@@ -160,7 +185,7 @@ def test_a_board_without_a_result_has_rows_and_no_figures(make_run: MakeRun, tmp
     make_run("base", seed=None, finished=False)
     (board,) = leaderboard(tmp_path / "runs", resamples=B)
     assert board.examples == 0 and board.notes[0] == "0 of 1 runs finished; not yet: base"
-    assert {c.value for c in board.rows[0].cells} == {None, 0.0}
+    assert {c.value for c in board.rows[0].cells} == {None, 0.0} and board.clusters == ("example", 0)
 
 
 def test_a_metric_that_some_run_lacks_leaves_a_gap(make_run: MakeRun, tmp_path: Path) -> None:
@@ -191,10 +216,11 @@ def test_one_is_one(make_run: MakeRun, tmp_path: Path) -> None:
 def test_neither_torch_nor_transformers_is_loaded(ablation: Path) -> None:
     code = (
         "import sys, rich.console\n"
-        "from speechbench.leaderboard import leaderboard, to_json, to_markdown, to_terminal\n"
+        "from speechbench.leaderboard import leaderboard, to_csv, to_json, to_latex, to_markdown, to_terminal\n"
         f"(board,) = leaderboard({str(ablation)!r}, resamples=50)\n"
-        "to_json(board), to_markdown(board), to_terminal(board, rich.console.Console(quiet=True))\n"
-        "print({'torch', 'transformers', 'sacrebleu', 'datasets', 'pandas', 'scipy'} & set(sys.modules))"
+        "to_csv(board), to_json(board), to_latex(board), to_markdown(board)\n"
+        "to_terminal(board, rich.console.Console(quiet=True))\n"
+        "print({'torch', 'transformers', 'sacrebleu', 'datasets', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -102,6 +103,21 @@ def test_no_test_whose_verdict_2000_leave_open_is_left_with_2000(shifted: dict[i
     assert enough[0].resamples > START
 
 
+def test_what_the_seeds_decide_gets_no_more_resamples() -> None:
+    """Two seeds that disagree are no evidence, however many resamples there are."""
+    rng = np.random.default_rng(0)
+    examples = rng.normal(50, 10, 60)
+    rows = {
+        0: [of_scores(examples)],
+        1: [of_scores(examples + gain + rng.normal(0, 1, 60), seed) for seed, gain in enumerate((0.2, 9.0))],
+        2: [of_scores(examples + 4.6 + rng.normal(0, 1, 60))],
+    }
+    _, tested = measured_and_tested(rows, against_first(rows), {"": 500})
+    seeded, single = tested[1], tested[2]
+    assert seeded.seeds is not None and seeded.p == seeded.seeds.p > ALPHA
+    assert seeded.resamples == START < single.resamples and single.p_holm < ALPHA
+
+
 def test_a_given_number_of_resamples_is_exactly_that_many(shifted: dict[int, list[System]]) -> None:
     for resamples in (1, 100, 2500):
         found, tested = measured_and_tested(shifted, against_first(shifted), {"": 10_000}, resamples)
@@ -193,6 +209,9 @@ def test_of_randomisation_too_p_is_the_larger(others: Sequence[int]) -> None:
     strays = np.sum(np.abs(apart) >= abs(its.difference) - 1e-9)
     assert its.seeds is not None and its.pigeonhole is None
     assert its.p == pytest.approx(max(its.seeds.p, (1 + strays) / 501))
+    unseeded = {place: [replace(system, seed=None) for system in systems] for place, systems in rows.items()}
+    over_examples = measured_and_tested(unseeded, {1: Pair(1, 0)}, {"": 1}, 500, test="randomisation")[1][1]
+    assert over_examples.p == pytest.approx((1 + strays) / 501)
 
 
 def test_examples_and_seeds_drawn_together_spread_as_both_do() -> None:

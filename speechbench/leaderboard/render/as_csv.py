@@ -32,7 +32,7 @@ def to_csv(*boards: Board) -> str:
 def _fields(row: BoardRow, board: Board) -> Iterator[tuple[str, object]]:
     yield from (("benchmark", board.benchmark), ("ablation", board.ablation), ("row", row.label))
     yield from (("trainer", row.trainer), ("reward", row.reward), ("control", row.control))
-    yield "seeds", " ".join(map(str, row.seeds))
+    yield "seed numbers", " ".join(map(str, row.seeds))  # "seeds" is how many
     yield "runs", " ".join(row.run_ids)
     for cell, column in zip(row.cells, board.columns, strict=True):
         if column.kind == "rank":

@@ -115,7 +115,8 @@ def _caption(board: Board) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"    {' & '.join(cells)} \\\\"
+    guard = "{}" if cells[0].startswith(("[", "*")) else ""  # else an argument of the line end before
+    return f"    {guard}{' & '.join(cells)} \\\\"
 
 
 def _plain(text: str) -> str:

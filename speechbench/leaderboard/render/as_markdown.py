@@ -51,4 +51,4 @@ def _line(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown must not read as markup, nor a terminal as more than text."""
-    return "".join(f"\\{c}" if c in "\\*_[]<>|`#&" else c for c in printable(text))
+    return "".join(f"\\{c}" if c in "\\*_[]<>|`#&~$" else c for c in printable(text))
