@@ -161,7 +161,7 @@ def _remarks(info: RunInfo, sampled: Sampled | None) -> Iterator[str]:
     if info.trainer is None and info.control:
         yield f"Only an ablation measures {info.control}; it does one step of SFT and the other controls beside."
     if info.trainer is not None and info.split != "test":
-        yield f"This run was measured on the {info.split} split, as trials of a sweep are; the command measures on test."
+        yield f"This run was measured on the {info.split} split, as a sweep's trials are; the command measures on test."
     if info.trainer is None and sampled is not None:
         yield "The second evaluation is of the sampled answers."
     yield from _own(info)

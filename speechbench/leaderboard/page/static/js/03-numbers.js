@@ -20,7 +20,7 @@ const thousands = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+
 /** A probability with two significant digits, as the terminal has it. */
 function pText(p) {
   if (!isNumber(p)) return NOTHING;
-  return p >= 0.0001 ? `p = ${Number(p.toPrecision(2))}` : "p < 0.0001";
+  return p >= 0.0001 ? `p\u00a0=\u00a0${Number(p.toPrecision(2))}` : "p\u00a0<\u00a00.0001";
 }
 
 function intervalText(interval, decimals) {

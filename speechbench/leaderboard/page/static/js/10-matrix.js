@@ -30,7 +30,8 @@ function matrixView(its) {
   draw();
   return [
     el("h2", { class: "unseen" }, "Matrix"),
-    matrixControls(its, kept, draw, count),
+    foldable("Rows and columns", matrixControls(its, kept, draw)),
+    count,
     box,
     legend(board),
     notesOf(board),

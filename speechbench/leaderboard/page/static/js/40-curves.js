@@ -15,7 +15,7 @@ function curvesView(its) {
   const heading = el("h2", {}, "Learning curves");
   const box = el("div", { "aria-busy": "true" }, el("p", {}, "Unpacking…"));
   jsonOf(`b${its.place}-curves`)
-    .then((curves) => box.replaceChildren(...curvesContent(its, curves)))
+    .then((curves) => fill(box, curvesContent(its, curves)))
     .catch((error) => box.replaceChildren(problem(error)))
     .finally(() => box.removeAttribute("aria-busy"));
   return [heading, box];
@@ -39,7 +39,7 @@ function curvesContent(its, curves) {
   };
   const content = [
     el("p", { class: "lead" }, thinned, spread),
-    el(
+    foldable("Figures and rows", el(
       "form",
       { class: "controls", "aria-label": "Curves", on: { submit: (event) => event.preventDefault() } },
       el(
@@ -69,7 +69,7 @@ function curvesContent(its, curves) {
             }),
           )
         : null,
-    ),
+    )),
     charts,
   ];
   draw();

@@ -34,7 +34,7 @@ function show(focus) {
   byId("board").value = String(route.board);
   const views = { matrix: matrixView, gains: gainsView, curves: curvesView, examples: examplesView, runs: runsView };
   const content = views[route.view](its, route.run);
-  byId("main").replaceChildren(...content.filter(Boolean));
+  fill(byId("main"), content);
   const where = JSON.stringify(route);
   if (focus && where !== shown) {
     byId("main").focus({ preventScroll: true });
