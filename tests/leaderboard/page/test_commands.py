@@ -115,7 +115,6 @@ def test_what_the_command_leaves_open_is_said() -> None:
     assert "path/to/file.py:own-trainer" in said(trainer="own-trainer")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["grpo", "sft+grpo", "sft"])
 def test_the_command_plans_the_very_run(trainer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from speechbench.one_run import info_of

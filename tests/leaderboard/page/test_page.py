@@ -64,6 +64,7 @@ def text(found: list[Group], boards: list[dict[str, Any]], site: Path) -> str:
 
 @pytest.fixture(scope="module")
 def page(text: str) -> Elements:
+    """Instead of the file."""
     return Elements(text)
 
 
