@@ -16,7 +16,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 
-_FORGET = "sessionStorage.clear(); localStorage.clear(); addEventListener('pagehide', () => sessionStorage.clear())"
+_FORGET = "try { sessionStorage.clear(); localStorage.clear(); } catch { /* about:blank has none */ }"
 _TEXTS = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText.trim())"
 _SET = """
 const e = arguments[0]; e.value = arguments[1];
@@ -35,16 +35,18 @@ class Browser:
     def __init__(self, driver: Any, page: Path) -> None:
         self.driver = driver
         self.url = page.as_uri()
+        self._forgetting: dict[str, str] | None = None  # what keeps nothing from page to page
 
     def open(self, address: str = "", url: str | None = None, fresh: bool = True) -> None:
         """Loads the page anew; a fresh one has nothing kept of before."""
-        address = (url or self.url) + address
-        if fresh:
-            self.driver.get("about:blank")
-            self.driver.get(address)
-            self.run(_FORGET)
-            self.driver.get("about:blank")
-        self.driver.get(address)
+        self.driver.get("about:blank")
+        cdp = self.driver.execute_cdp_cmd
+        if fresh and self._forgetting is None:
+            self._forgetting = cdp("Page.addScriptToEvaluateOnNewDocument", {"source": _FORGET})
+        elif not fresh and self._forgetting is not None:
+            cdp("Page.removeScriptToEvaluateOnNewDocument", self._forgetting)
+            self._forgetting = None
+        self.driver.get((url or self.url) + address)
         self.wait("document.documentElement.dataset.ready")
 
     def run(self, script: str, *arguments: Any) -> Any:

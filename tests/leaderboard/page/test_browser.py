@@ -75,11 +75,14 @@ def test_sorting_orders_rows_and_leaves_the_tests_alone(browser: Any) -> None:
     assert figures(browser) == before
 
 
-def test_sorting_keeps_the_focus(browser: Any) -> None:
+def test_sorting_keeps_the_focus_and_the_place(browser: Any) -> None:
+    browser.size(400)
     browser.open()
-    browser.run("document.querySelector('[data-sort=wer]').focus()")
+    browser.run("document.querySelector('[data-sort=wer]').focus(); document.querySelector('.scroll').scrollLeft = 170")
+    browser.pause(0.1)
     browser.press(ENTER)
     assert browser.value("document.activeElement.dataset.sort") == "wer"
+    assert browser.value("document.querySelector('.scroll').scrollLeft") == 170
     assert browser.value("document.querySelector('#announcer').textContent") == "sorted by WER ↓, ascending"
 
 

@@ -93,13 +93,15 @@ def test_scores_are_quantised_finely_and_missing_ones_kept(scores: list[float]) 
 def test_a_recording_is_linked_from_where_the_page_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert link(str(tmp_path / "clips" / "a b#1?.wav"), tmp_path) == "./clips/a%20b%231%3F.wav"
     assert link(str(tmp_path / "a.wav"), tmp_path / "board") == "../a.wav"
+    assert link(str(tmp_path / "a.wav"), tmp_path) == "./a.wav"
+    assert link(str(tmp_path / ".cache" / "a.wav"), tmp_path) == "./.cache/a.wav"
     assert link(str(tmp_path / "javascript:alert(1)"), tmp_path) == "./javascript%3Aalert%281%29"
 
     def elsewhere(*_: object) -> str:
         raise ValueError("path is on mount 'D:'")
 
     monkeypatch.setattr("os.path.relpath", elsewhere)
-    assert link(str(tmp_path / "a b.wav"), tmp_path) == (tmp_path / "a b.wav").as_uri()
+    assert link(str(tmp_path / "b" / "a b.wav"), tmp_path) == (tmp_path / "b" / "a b.wav").as_uri()
 
 
 def test_a_recording_is_embedded_with_its_type(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ function curvesContent(its, curves) {
   };
   const content = [
     el("p", { class: "lead" }, thinned, spread),
-    foldable("Figures and rows", el(
+    foldable("Figures and seeds", el(
       "form",
       { class: "controls", "aria-label": "Curves", on: { submit: (event) => event.preventDefault() } },
       el(
@@ -47,17 +47,6 @@ function curvesContent(its, curves) {
         { class: "line" },
         el("legend", {}, "Figures"),
         curves.keys.map((key) => check(titleOfCurve(key), kept.keys.includes(key), toggle("keys", key))),
-      ),
-      el(
-        "fieldset",
-        { class: "line rows" },
-        el("legend", {}, "Rows"),
-        rows.map((row) => {
-          const off = toggle("off", row);
-          const made = check("", !kept.off.includes(row), (on) => off(!on));
-          made.append(swatchOf(rows.indexOf(row)), ` ${its.board.rows[row]?.label ?? row}`);
-          return made;
-        }),
       ),
       seeds
         ? el(
@@ -70,6 +59,17 @@ function curvesContent(its, curves) {
           )
         : null,
     )),
+    el(
+      "fieldset",
+      { class: "line rows" },
+      el("legend", {}, "Rows"),
+      rows.map((row) => {
+        const off = toggle("off", row);
+        const made = check("", !kept.off.includes(row), (on) => off(!on));
+        made.append(swatchOf(rows.indexOf(row)), ` ${its.board.rows[row]?.label ?? row}`);
+        return made;
+      }),
+    ),
     charts,
   ];
   draw();
