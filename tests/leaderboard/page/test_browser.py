@@ -168,6 +168,10 @@ def test_curves_are_drawn_when_they_are_asked_for(browser: Any) -> None:
         "[...document.querySelectorAll('.chart:first-child .numbers td')].map((e) => e.textContent)"
     )
     assert len(figures_) == 4 * len(browser.value(names)) and all(figures_)
+    extremes = "[...document.querySelectorAll('.chart:first-child .numbers td')].map((e) => e.textContent).join()"
+    rough = browser.value(extremes)
+    browser.set("Smoothing", "15")
+    browser.wait(f"{extremes} && {extremes} !== '{rough}'")
     before = browser.wait(TICK_COLOUR)
     browser.run("document.documentElement.dataset.theme = 'dark'; document.dispatchEvent(new Event('theme'))")
     browser.wait(f"{TICK_COLOUR} && {TICK_COLOUR} !== '{before}'")

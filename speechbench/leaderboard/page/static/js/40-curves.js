@@ -9,6 +9,8 @@ const CURVE_TITLES = {
   loss: "loss",
 };
 const titleOfCurve = (key) => CURVE_TITLES[key] ?? key.replaceAll("_", " ");
+const BANDS = [["range", "mean, lowest to highest"], ["deviation", "mean ± standard deviation"], ["runs", "single runs"]];
+const SMOOTHINGS = [[1, "none"], [5, "mean of 5 points"], [15, "mean of 15 points"], [41, "mean of 41 points"]];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
 function curvesView(its) {
@@ -26,7 +28,7 @@ const problem = (error) => el("p", { class: "problem", role: "alert" }, `This ca
 function curvesContent(its, curves) {
   if (!curves.runs.length) return [el("p", {}, "No run has logged a step yet.")];
   const rows = [...new Set(curves.runs.map((run) => run.row))];
-  const kept = keptOf("curves", its, { keys: curves.keys.slice(0, 4), off: [], band: "range" });
+  const kept = keptOf("curves", its, { keys: curves.keys.slice(0, 4), off: [], band: "range", smooth: 1 });
   const charts = el("div", { class: "charts" });
   const draw = () => drawCharts(charts, its, curves, kept).catch((error) => charts.replaceChildren(problem(error)));
   const seeds = rows.some((row) => curves.runs.filter((run) => run.row === row).length > 1);
@@ -35,6 +37,10 @@ function curvesContent(its, curves) {
   const toggle = (list, value) => (on) => {
     kept[list] = kept[list].filter((other) => other !== value);
     if (on) kept[list].push(value);
+    draw();
+  };
+  const change = (key) => (value) => {
+    kept[key] = value;
     draw();
   };
   const content = [
@@ -48,16 +54,12 @@ function curvesContent(its, curves) {
         el("legend", {}, "Figures"),
         curves.keys.map((key) => check(titleOfCurve(key), kept.keys.includes(key), toggle("keys", key))),
       ),
-      seeds
-        ? el(
-            "div",
-            { class: "line" },
-            select("Seeds", [["range", "mean, lowest to highest"], ["deviation", "mean ± standard deviation"], ["runs", "single runs"]], kept.band, (value) => {
-              kept.band = value;
-              draw();
-            }),
-          )
-        : null,
+      el(
+        "div",
+        { class: "line" },
+        seeds ? select("Seeds", BANDS, kept.band, change("band")) : null,
+        select("Smoothing", SMOOTHINGS, kept.smooth, (value) => change("smooth")(Number(value))),
+      ),
     )),
     el(
       "fieldset",
@@ -103,19 +105,30 @@ function linesOf(curves, key, kept) {
     if (!runs.length) continue;
     const place = rows.indexOf(row);
     if (kept.band === "runs" || runs.length === 1) {
-      for (const run of runs) lines.push({ row, place, seed: runs.length > 1 ? run.seed : null, points: pointsOf([run], key, curves.width) });
+      for (const run of runs) lines.push({ row, place, seed: runs.length > 1 ? run.seed : null, points: pointsOf([run], key, curves.width, kept.smooth) });
     } else {
-      lines.push({ row, place, seed: null, points: pointsOf(runs, key, curves.width), band: kept.band });
+      lines.push({ row, place, seed: null, points: pointsOf(runs, key, curves.width, kept.smooth), band: kept.band });
     }
   }
   return lines;
 }
 
+/** Values as means over so many around each, fewer at the ends; what is missing stays so. */
+function smoothed(values, points) {
+  const half = Math.floor(points / 2);
+  return values.map((value, place) => {
+    if (!half || !isNumber(value)) return value;
+    const reach = Math.min(half, place, values.length - 1 - place); // the same to both sides, so that nothing is shifted
+    const some = values.slice(place - reach, place + reach + 1).filter(isNumber);
+    return some.reduce((sum, other) => sum + other, 0) / some.length;
+  });
+}
+
 /** Step, mean, lowest, highest and standard deviation over runs, where there is a value. */
-function pointsOf(runs, key, width) {
+function pointsOf(runs, key, width, smooth) {
   const found = new Map();
   for (const run of runs) {
-    run.values[key].forEach((value, place) => {
+    smoothed(run.values[key], smooth).forEach((value, place) => {
       if (!isNumber(value)) return;
       const bucket = run.buckets[place];
       if (!found.has(bucket)) found.set(bucket, []);
