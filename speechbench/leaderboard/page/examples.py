@@ -10,15 +10,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.page.packing import Array, element, packed, packed_json, quantised, step_of
 from speechbench.leaderboard.page.recordings import embedded, link, served
 from speechbench.leaderboard.store import Group
-from speechbench.runs import Run, Sample
+from speechbench.run_files import broken
+from speechbench.runs import SAMPLES, Run
 
 CHUNK = 500
 _LONGEST_SPEAKER = 16  # enough to tell two hashes apart
+
+
+class _Texts(msgspec.Struct):
+    """What the page shows of a line of `samples.jsonl`; its scores are there as arrays already."""
+
+    id: str
+    source: str | None
+    references: list[str]
+    instruction: str
+    audio: str | None
+    speaker: str | None
+    hypothesis: str
+    truncated: bool
+
+
+_DECODER = msgspec.json.Decoder(_Texts)
 
 
 @dataclass
@@ -79,8 +98,11 @@ class Examples:
         for number in range(len(self.runs)):
             yield element(f"{self.prefix}-scores-{number}", packed(self._packed_scores(number)))
         recordings: dict[str, int] = {}
+        texts = [_texts(run) for run in self.runs]
         for start in range(0, len(self.ids), CHUNK):
-            records = [self._record(place, recordings) for place in range(start, min(start + CHUNK, len(self.ids)))]
+            records = [
+                self._record(place, texts, recordings) for place in range(start, min(start + CHUNK, len(self.ids)))
+            ]
             yield element(f"{self.prefix}-texts-{start // CHUNK}", packed_json(records))
         for audio, number in recordings.items():
             found = embedded(audio)
@@ -108,18 +130,17 @@ class Examples:
             columns.append(quantised(scores, *self._steps[metric.name]))
         return b"".join(columns)
 
-    def _record(self, place: int, recordings: dict[str, int]) -> list[Any]:
+    def _record(self, place: int, texts: Sequence[Sequence[_Texts]], recordings: dict[str, int]) -> list[Any]:
         """What the page reads by place: id, source, references, instruction, speaker, audio, answers, cut answers."""
         samples = [
-            None if (its := places[place]) is None else run.samples.records[its]
-            for run, places in zip(self.runs, self._places, strict=True)
+            None if (at := places[place]) is None else its[at] for its, places in zip(texts, self._places, strict=True)
         ]
         known = [sample for sample in samples if sample is not None]
         first = known[0]  # all have the same example
         return [
             first.id,
             first.source,
-            list(first.references),
+            first.references,
             first.instruction,
             _shortened(first.speaker),
             self._audio(known, recordings),
@@ -127,13 +148,29 @@ class Examples:
             [number for number, sample in enumerate(samples) if sample is not None and sample.truncated],
         ]
 
-    def _audio(self, samples: Sequence[Sample], recordings: dict[str, int]) -> str | int | None:
+    def _audio(self, samples: Sequence[_Texts], recordings: dict[str, int]) -> str | int | None:
         audio = next((sample.audio for sample in samples if sample.audio), None)  # controls hear nothing
         if audio is None or self.audio == "none":
             return None
         if self.audio == "embed":
             return recordings.setdefault(audio, len(recordings)) if Path(audio).is_file() else None
         return served(audio) if self.audio == "serve" else link(audio, self.folder)
+
+
+def _texts(run: Run) -> list[_Texts]:
+    """In the order of the run's samples.
+
+    Raises:
+        SpeechbenchError: If they are not those that the scores were read from.
+    """
+    path = run.folder / SAMPLES
+    try:
+        found = _DECODER.decode_lines(path.read_bytes())
+    except ValueError as error:
+        raise broken(path, error) from None
+    if len(found) != len(run.samples.ids):
+        raise SpeechbenchError(f"{path} was changed while it was read: run the same command again")
+    return found
 
 
 def _shortened(speaker: str | None) -> str | None:

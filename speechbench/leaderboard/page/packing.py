@@ -19,7 +19,7 @@ _MISSING = 65535  # of 16 bits: where a metric does not apply
 
 def script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in, whatever its texts say; NaN and infinities are null."""
-    text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), default=str)
+    text = _json(value)
     return "".join(_ESCAPED.get(c, c) for c in text) if any(c in text for c in _ESCAPED) else text
 
 
@@ -36,13 +36,20 @@ def finite(value: Any) -> Any:
 
 def packed(content: bytes) -> str:
     """gzip in base64; the same content gives the same text."""
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
 
 
 def packed_json(value: Any) -> str:
     """Data as JSON, packed."""
-    text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), default=str)
-    return packed(text.encode("utf-8", "replace"))
+    return packed(_json(value).encode("utf-8", "replace"))
+
+
+def _json(value: Any) -> str:
+    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str).encode
+    try:
+        return dump(value)
+    except ValueError:  # rare, and to look for it beforehand takes longer than all the rest
+        return dump(finite(value))
 
 
 def element(name: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,13 +30,19 @@ def link(audio: str, folder: Path) -> str:
 
     It never has a scheme of its own, nor is it taken for a host: it begins with a dot.
     """
-    path = os.path.abspath(audio)
+    parent, name = os.path.split(os.path.abspath(audio))
+    return f"{_way(parent, os.path.abspath(folder))}/{quote(name, safe='', errors='replace')}"
+
+
+@lru_cache(maxsize=1024)
+def _way(to: str, start: str) -> str:
+    """From one folder to another, quoted; recordings are many and their folders few."""
     try:
-        relative = os.path.relpath(path, os.path.abspath(folder))
+        relative = os.path.relpath(to, start)
     except ValueError:  # another drive
-        return Path(path).as_uri()
+        return Path(to).as_uri()
     quoted = quote(relative.replace(os.sep, "/"), safe="/", errors="replace")
-    return quoted if quoted.startswith("../") else f"./{quoted}"
+    return quoted if quoted in (".", "..") or quoted.startswith("../") else f"./{quoted}"
 
 
 def served(audio: str) -> str:

@@ -18,9 +18,15 @@ function el(tag, properties = {}, ...children) {
       node.setAttribute(key, String(value));
     }
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...given(children));
   return node;
 }
+
+/** Children as they are appended: lists opened up, without what is not there. */
+const given = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Puts these in place of all that an element holds. */
+const fill = (node, ...children) => node.replaceChildren(...given(children));
 
 const byId = (id) => document.getElementById(id);
 
@@ -84,6 +90,14 @@ function facts(pairs, kind = "facts-list") {
 /** A table in a box that scrolls by itself, so that the page never does. */
 function scrolling(table, label) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table);
+}
+
+/** Controls, which a narrow screen shows when asked to. */
+function foldable(name, controls) {
+  const wide = matchMedia("(min-width: 40.01rem)");
+  const made = el("details", { class: "fold", open: wide.matches }, el("summary", {}, name), controls);
+  wide.addEventListener("change", () => (made.open = wide.matches));
+  return made;
 }
 
 /** A button that copies a text, and says so. */

@@ -5,22 +5,29 @@ const MINUS = "−";
 
 /** A number to so many decimals, never "-0.0", with a true minus. */
 function fixed(value, decimals) {
-  const text = value.toFixed(decimals);
+  const text = rounded(value, decimals).toFixed(decimals);
   return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", MINUS);
 }
 
-const signed = (value, decimals) => (Number(value.toFixed(decimals)) > 0 ? "+" : "") + fixed(value, decimals);
+/** What lies in the very middle goes to the even digit, as in the terminal; all else is toFixed's. */
+function rounded(value, decimals) {
+  const scaled = value * 10 ** decimals;
+  const isMiddle = Number.isInteger(value * 2 ** (decimals + 1)) && Math.abs(scaled % 1) === 0.5;
+  return isMiddle ? (2 * Math.round(scaled / 2)) / 10 ** decimals : value;
+}
+
+const signed = (value, decimals) => (Number(rounded(value, decimals).toFixed(decimals)) > 0 ? "+" : "") + fixed(value, decimals);
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 const percent = (share) => (isNumber(share) ? `${signed(100 * share, 1)}%` : NOTHING);
 
-const thousands = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+const thousands = (value) => fixed(value, 0).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** A probability with two significant digits, as the terminal has it. */
 function pText(p) {
   if (!isNumber(p)) return NOTHING;
-  return p >= 0.0001 ? `p = ${Number(p.toPrecision(2))}` : "p < 0.0001";
+  return p >= 0.0001 ? `p\u00a0=\u00a0${Number(p.toPrecision(2))}` : "p\u00a0<\u00a00.0001";
 }
 
 function intervalText(interval, decimals) {

@@ -14,14 +14,17 @@ const isReference = (row) => row.control || row.trainer === "base" || row.traine
 function matrixView(its) {
   const { board } = its;
   const kept = keptOf("matrix", its, {
-    sort: null, down: false, text: "", trainer: "", reward: "", hidden: [], pinned: true, below: true,
+    sort: null, down: false, text: "", trainer: "", reward: "", hidden: [], pinned: true, below: true, at: [0, 0],
   });
   const box = el("div");
   const count = el("p", { class: "count" });
   const draw = () => {
     const rows = sortedRows(board, kept).filter((row) => isShown(row, kept));
     const focused = document.activeElement?.dataset?.sort;
-    box.replaceChildren(scrolling(matrixTable(its, rows, kept, draw), "Matrix of scores"));
+    const table = scrolling(matrixTable(its, rows, kept, draw), "Matrix of scores");
+    table.addEventListener("scroll", () => (kept.at = [table.scrollLeft, table.scrollTop]), { passive: true });
+    box.replaceChildren(table);
+    scrollWhenShown(table, kept.at);
     if (focused) box.querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
     const text = `${rows.length} of ${counted(board.rows.length, "row")}`;
     if (count.textContent && count.textContent !== text) announce(text);
@@ -30,11 +33,19 @@ function matrixView(its) {
   draw();
   return [
     el("h2", { class: "unseen" }, "Matrix"),
-    matrixControls(its, kept, draw, count),
+    foldable("Rows and columns", matrixControls(its, kept, draw)),
+    count,
     box,
     legend(board),
     notesOf(board),
   ];
+}
+
+/** Scrolls a table to where it was; it may not stand in the page yet. */
+function scrollWhenShown(table, [left, top]) {
+  const scroll = () => table.scrollTo(left, top);
+  if (table.isConnected) scroll();
+  else queueMicrotask(scroll);
 }
 
 function sortedRows(board, kept) {

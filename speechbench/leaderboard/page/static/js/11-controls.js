@@ -1,6 +1,6 @@
 // What stands above and below the matrix: filters, groups of columns, the legend, the notes.
 
-function matrixControls(its, kept, draw, count) {
+function matrixControls(its, kept, draw) {
   const { board } = its;
   const change = (key) => (value) => {
     kept[key] = value;
@@ -27,7 +27,6 @@ function matrixControls(its, kept, draw, count) {
       choice("Trainer", "trainer"),
       choice("Reward", "reward"),
       check("always show base, SFT and controls", kept.pinned, change("pinned")),
-      count,
     ),
     el(
       "fieldset",

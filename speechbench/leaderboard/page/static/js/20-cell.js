@@ -2,7 +2,7 @@
 
 function openCell(its, row, column) {
   const dialog = byId("cell");
-  dialog.replaceChildren(...cellContent(its, row, column, () => dialog.close()));
+  fill(dialog, cellContent(its, row, column, () => dialog.close()));
   dialog.showModal();
   dialog.scrollTop = 0;
   byId("cell-title").focus();

@@ -61,7 +61,7 @@ function gainsTable(its, metrics, health) {
         {},
         el("th", { scope: "col", class: "stub" }, "trained on"),
         metrics.map((column, number) => el("th", { scope: "col", class: number ? null : "first" }, headingOf(column))),
-        ["own gain", "others’ gain", "flag"].map((text, number) => el("th", { scope: "col", class: number ? null : "first" }, text)),
+        ["own gain", "others’ gain", "flag"].map((text, number) => el("th", { scope: "col", class: ["first", null, "flag"][number] }, text)),
         health.map((column, number) => el("th", { scope: "col", class: number ? null : "first" }, column.title)),
       ),
     ),

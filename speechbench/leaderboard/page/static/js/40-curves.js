@@ -9,13 +9,15 @@ const CURVE_TITLES = {
   loss: "loss",
 };
 const titleOfCurve = (key) => CURVE_TITLES[key] ?? key.replaceAll("_", " ");
+const BANDS = [["range", "mean, lowest to highest"], ["deviation", "mean ± standard deviation"], ["runs", "single runs"]];
+const SMOOTHINGS = [[1, "none"], [5, "mean of 5 points"], [15, "mean of 15 points"], [41, "mean of 41 points"]];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
 function curvesView(its) {
   const heading = el("h2", {}, "Learning curves");
   const box = el("div", { "aria-busy": "true" }, el("p", {}, "Unpacking…"));
   jsonOf(`b${its.place}-curves`)
-    .then((curves) => box.replaceChildren(...curvesContent(its, curves)))
+    .then((curves) => fill(box, curvesContent(its, curves)))
     .catch((error) => box.replaceChildren(problem(error)))
     .finally(() => box.removeAttribute("aria-busy"));
   return [heading, box];
@@ -26,7 +28,7 @@ const problem = (error) => el("p", { class: "problem", role: "alert" }, `This ca
 function curvesContent(its, curves) {
   if (!curves.runs.length) return [el("p", {}, "No run has logged a step yet.")];
   const rows = [...new Set(curves.runs.map((run) => run.row))];
-  const kept = keptOf("curves", its, { keys: curves.keys.slice(0, 4), off: [], band: "range" });
+  const kept = keptOf("curves", its, { keys: curves.keys.slice(0, 4), off: [], band: "range", smooth: 1 });
   const charts = el("div", { class: "charts" });
   const draw = () => drawCharts(charts, its, curves, kept).catch((error) => charts.replaceChildren(problem(error)));
   const seeds = rows.some((row) => curves.runs.filter((run) => run.row === row).length > 1);
@@ -37,9 +39,13 @@ function curvesContent(its, curves) {
     if (on) kept[list].push(value);
     draw();
   };
+  const change = (key) => (value) => {
+    kept[key] = value;
+    draw();
+  };
   const content = [
     el("p", { class: "lead" }, thinned, spread),
-    el(
+    foldable("Figures and seeds", el(
       "form",
       { class: "controls", "aria-label": "Curves", on: { submit: (event) => event.preventDefault() } },
       el(
@@ -49,26 +55,22 @@ function curvesContent(its, curves) {
         curves.keys.map((key) => check(titleOfCurve(key), kept.keys.includes(key), toggle("keys", key))),
       ),
       el(
-        "fieldset",
-        { class: "line rows" },
-        el("legend", {}, "Rows"),
-        rows.map((row) => {
-          const off = toggle("off", row);
-          const made = check("", !kept.off.includes(row), (on) => off(!on));
-          made.append(swatchOf(rows.indexOf(row)), ` ${its.board.rows[row]?.label ?? row}`);
-          return made;
-        }),
+        "div",
+        { class: "line" },
+        seeds ? select("Seeds", BANDS, kept.band, change("band")) : null,
+        select("Smoothing", SMOOTHINGS, kept.smooth, (value) => change("smooth")(Number(value))),
       ),
-      seeds
-        ? el(
-            "div",
-            { class: "line" },
-            select("Seeds", [["range", "mean, lowest to highest"], ["deviation", "mean ± standard deviation"], ["runs", "single runs"]], kept.band, (value) => {
-              kept.band = value;
-              draw();
-            }),
-          )
-        : null,
+    )),
+    el(
+      "fieldset",
+      { class: "line rows" },
+      el("legend", {}, "Rows"),
+      rows.map((row) => {
+        const off = toggle("off", row);
+        const made = check("", !kept.off.includes(row), (on) => off(!on));
+        made.append(swatchOf(rows.indexOf(row)), ` ${its.board.rows[row]?.label ?? row}`);
+        return made;
+      }),
     ),
     charts,
   ];
@@ -103,19 +105,30 @@ function linesOf(curves, key, kept) {
     if (!runs.length) continue;
     const place = rows.indexOf(row);
     if (kept.band === "runs" || runs.length === 1) {
-      for (const run of runs) lines.push({ row, place, seed: runs.length > 1 ? run.seed : null, points: pointsOf([run], key, curves.width) });
+      for (const run of runs) lines.push({ row, place, seed: runs.length > 1 ? run.seed : null, points: pointsOf([run], key, curves.width, kept.smooth) });
     } else {
-      lines.push({ row, place, seed: null, points: pointsOf(runs, key, curves.width), band: kept.band });
+      lines.push({ row, place, seed: null, points: pointsOf(runs, key, curves.width, kept.smooth), band: kept.band });
     }
   }
   return lines;
 }
 
+/** Values as means over so many around each, fewer at the ends; what is missing stays so. */
+function smoothed(values, points) {
+  const half = Math.floor(points / 2);
+  return values.map((value, place) => {
+    if (!half || !isNumber(value)) return value;
+    const reach = Math.min(half, place, values.length - 1 - place); // the same to both sides, so that nothing is shifted
+    const some = values.slice(place - reach, place + reach + 1).filter(isNumber);
+    return some.reduce((sum, other) => sum + other, 0) / some.length;
+  });
+}
+
 /** Step, mean, lowest, highest and standard deviation over runs, where there is a value. */
-function pointsOf(runs, key, width) {
+function pointsOf(runs, key, width, smooth) {
   const found = new Map();
   for (const run of runs) {
-    run.values[key].forEach((value, place) => {
+    smoothed(run.values[key], smooth).forEach((value, place) => {
       if (!isNumber(value)) return;
       const bucket = run.buckets[place];
       if (!found.has(bucket)) found.set(bucket, []);

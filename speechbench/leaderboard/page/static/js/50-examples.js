@@ -26,7 +26,7 @@ function examplesView(its) {
     return showExamples(its, kept, list, status, pagers, draw).catch((error) => list.replaceChildren(el("li", {}, problem(error))));
   };
   draw(kept.page);
-  return [heading, exampleControls(its, kept, draw), status, pagers[0], list, pagers[1]];
+  return [heading, foldable("Runs, order and search", exampleControls(its, kept, draw)), status, pagers[0], list, pagers[1]];
 }
 
 /** SFT, or base, against the row that does best in the first metric. */
@@ -74,19 +74,21 @@ function exampleControls(its, kept, draw) {
   return el(
     "form",
     { class: "controls", "aria-label": "Examples", on: { submit: (event) => event.preventDefault() } },
-    el("div", { class: "line" }, a, el("button", { type: "button", class: "quiet", on: { click: swap } }, "⇄", unseen(" swap A and B")), b),
+    el(
+      "div",
+      { class: "line" },
+      a,
+      el("button", { type: "button", class: "quiet", on: { click: swap } }, el("span", { "aria-hidden": "true" }, "⇄"), unseen("swap A and B")),
+      b,
+      select("Mark", [["other", "B against A"], ["reference", "each against the reference"], ["none", "nothing"]], kept.diff, change("diff")),
+    ),
     el(
       "div",
       { class: "line" },
       select("Order", ORDERS, kept.order, change("order")),
       select("Metric", metrics, kept.metric, change("metric")),
       other,
-    ),
-    el(
-      "div",
-      { class: "line" },
       textField("Search texts and ids", kept.text, change("text")),
-      select("Mark", [["other", "B against A"], ["reference", "each against the reference"], ["none", "nothing"]], kept.diff, change("diff")),
     ),
   );
 }
@@ -116,7 +118,7 @@ async function showExamples(its, kept, list, status, pagers, draw) {
   announce(status.textContent);
   pagers.forEach((pager, number) => {
     const focused = pager.contains(document.activeElement) ? document.activeElement.dataset.turn : null;
-    pager.replaceChildren(...pagerContent(kept.page, pages, async (page) => {
+    fill(pager, pagerContent(kept.page, pages, async (page) => {
       await draw(page);
       if (number) byId("main").querySelector(".examples")?.scrollIntoView();
     }));

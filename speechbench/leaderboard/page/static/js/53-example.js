@@ -12,7 +12,7 @@ function exampleItem(its, kept, example, scoresA, scoresB) {
       example.speaker ? el("span", { class: "under" }, `speaker ${example.speaker}`) : null,
       recording(its, example),
     ),
-    el(
+    el("div", { class: "body" }, el(
       "dl",
       { class: "texts" },
       textPair("Source", example.source),
@@ -35,7 +35,7 @@ function exampleItem(its, kept, example, scoresA, scoresB) {
         );
       }),
     ),
-    scoreTable(its, kept, example.place, scoresA, scoresB),
+    scoreTable(its, kept, example.place, scoresA, scoresB)),
   );
 }
 

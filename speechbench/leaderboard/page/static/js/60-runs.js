@@ -52,7 +52,7 @@ function runView(its, id) {
   if (!run) return [el("h2", {}, "No such run"), back];
   const box = el("div", { "aria-busy": "true" }, el("p", {}, "Unpacking…"));
   jsonOf(`b${its.place}-runs`)
-    .then((all) => box.replaceChildren(...runContent(its, run, all.runs[id], all.metrics).filter(Boolean)))
+    .then((all) => fill(box, runContent(its, run, all.runs[id], all.metrics)))
     .catch((error) => box.replaceChildren(problem(error)))
     .finally(() => box.removeAttribute("aria-busy"));
   return [back, el("h2", {}, nameOfRun(run), " ", stateOf(its, run)), box];

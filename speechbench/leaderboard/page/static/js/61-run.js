@@ -31,8 +31,8 @@ function repeatSection(command) {
     "section",
     { class: "repeat" },
     el("h3", {}, "Do it again"),
-    command.settings ? block("settings.yaml", command.settings, "settings.yaml") : null,
     block("Command", command.command, "command"),
+    command.settings ? block("settings.yaml", command.settings, "settings.yaml") : null,
     command.remarks.length ? el("ul", { class: "remarks" }, command.remarks.map((text) => el("li", {}, text))) : null,
   );
 }

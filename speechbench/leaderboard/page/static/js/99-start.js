@@ -34,14 +34,28 @@ function show(focus) {
   byId("board").value = String(route.board);
   const views = { matrix: matrixView, gains: gainsView, curves: curvesView, examples: examplesView, runs: runsView };
   const content = views[route.view](its, route.run);
-  byId("main").replaceChildren(...content.filter(Boolean));
+  fill(byId("main"), content);
+  const name = route.run ? nameOfRun(its.runById.get(route.run) ?? { label: "run" }) : VIEWS.find(([view]) => view === route.view)[1];
+  document.title = `${name} · ${its.board.benchmark} leaderboard`;
   const where = JSON.stringify(route);
   if (focus && where !== shown) {
     byId("main").focus({ preventScroll: true });
     scrollTo(0, 0);
-    announce(route.run ? "run" : VIEWS.find(([view]) => view === route.view)[1]);
+    announce(name);
   }
   shown = where;
+}
+
+/** Scrolls to where the page was; what is unpacked first may need a moment to be there. */
+function scrollBack(x, y) {
+  let left = 40;
+  const stop = () => (left = 0);
+  for (const event of ["wheel", "touchstart", "keydown", "hashchange"]) addEventListener(event, stop, { once: true, passive: true });
+  const attempt = () => {
+    scrollTo(x, y);
+    if (Math.abs(scrollY - y) > 1 && left-- > 0) setTimeout(attempt, 50);
+  };
+  attempt();
 }
 
 function start() {
@@ -64,7 +78,7 @@ function start() {
   addEventListener("hashchange", () => show(true));
   addEventListener("pagehide", keep);
   show(false);
-  if (state.scroll && state.scroll[0] === location.hash) scrollTo(state.scroll[1], state.scroll[2]);
+  if (state.scroll && state.scroll[0] === location.hash) scrollBack(state.scroll[1], state.scroll[2]);
   document.documentElement.setAttribute("data-ready", String(Math.round(performance.now())));
   startLive();
 }
