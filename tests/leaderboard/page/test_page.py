@@ -8,6 +8,8 @@ import hashlib
 import html
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,11 @@ def test_boards_as_they_are_written_today_are_taken(site: Path) -> None:
     data = json.loads(page.by_id("data"))["boards"][0]
     assert [row["label"] for row in data["board"]["rows"]][:2] == ["base", "sft"]
     assert {run["id"] for run in data["runs"]} == {run["id"] for run in data["board"]["runs"]}
+
+
+def test_the_page_is_made_without_torch() -> None:
+    code = "import sys, speechbench.leaderboard.page; assert not {'torch', 'transformers', 'plotly'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_files_stay_short() -> None:
