@@ -23,7 +23,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from speechbench.benchmarks.base import Example
-from speechbench.leaderboard.statistics import Array, bootstrap, interval, paired_p
+from speechbench.leaderboard.resampling import Array, bootstrap
+from speechbench.leaderboard.statistics import interval, paired_p
 from speechbench.rewards.base import Batch
 from speechbench.rewards.overlap import Bleu
 

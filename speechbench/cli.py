@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import cli_ablate, printing
+from speechbench import cli_ablate, cli_leaderboard, printing
 from speechbench.cli_parts import Group, numbers, options, specs, step_options, work
 from speechbench.printing import benchmarks as printing_benchmarks
 from speechbench.printing import models as printing_models
@@ -28,6 +28,7 @@ def main() -> None:
 
 main.add_command(cli_ablate.ablate)
 main.add_command(cli_ablate.train)
+main.add_command(cli_leaderboard.leaderboard)
 
 
 @main.command("eval")
@@ -73,17 +74,6 @@ def score(per_line: bool, as_json: bool, quiet: bool, **what: Any) -> None:
 
         found = scoring.score(progress=progress, **what)
     printing_score.scores(found, console, as_json, per_line)
-
-
-@main.command()
-@click.argument("folder", default="runs", type=click.Path(path_type=Path))
-@click.option("--markdown", is_flag=True, help="Print Markdown.")
-@options("json")
-def leaderboard(folder: Path, markdown: bool, as_json: bool) -> None:
-    """Show what the runs in FOLDER amount to."""
-    from speechbench.leaderboard import leaderboard as boards_of
-
-    printing.boards(boards_of(folder), as_json, markdown)
 
 
 def _group(name: str, what: str) -> click.Group:

@@ -70,6 +70,7 @@ def describe(metric: Reward) -> MetricInfo:
         metric.scale,
         dict(metric.signature()),
         metric.lower_is_better,
+        metric.family,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from speechbench.languages import is_unspaced
+from speechbench.languages import is_unspaced, primary
 from speechbench.run_schema import Health, Sample
 
 LONGEST_NGRAM = 4
@@ -31,7 +31,31 @@ def health(samples: Sequence[Sample]) -> Health:
             is_repeated(sample.hypothesis, sample.references, sample.target_language) for sample in samples
         ),
         length_ratio=sum(len(sample.hypothesis) for sample in samples) / referenced if referenced else None,
+        wrong_language=wrong_language(samples),
     )
+
+
+def wrong_language(samples: Sequence[Sample]) -> float | None:
+    """The share of hypotheses that look like another language than the one asked for.
+
+    lingua, with its small models, chooses among the language asked for and those that models most often slip into. What
+    it takes the reference for too is no fault, and neither is a text without letters.
+
+    Returns:
+        `None` where lingua is not installed, or knows not all of the languages.
+    """
+    from speechbench.rewards.language import likeliest
+
+    wrong = 0
+    for language in sorted({sample.target_language for sample in samples}):
+        its = [sample for sample in samples if sample.target_language == language]
+        found = likeliest([sample.hypothesis for sample in its], language)
+        if found is None:
+            return None
+        away = [n for n, code in enumerate(found) if code not in (None, primary(language))]
+        expected = likeliest([" ".join(its[n].references) for n in away], language) or []
+        wrong += sum(found[n] != code for n, code in zip(away, expected, strict=True))
+    return wrong / len(samples)
 
 
 def is_copied(hypothesis: str, source: str | None, references: Sequence[str]) -> bool:

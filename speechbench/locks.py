@@ -68,6 +68,11 @@ def holder(folder: Path) -> str:
     return _name(folder / f".{_HOLDER}")
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether someone holds a folder by `held`, or was killed while he did."""
+    return (folder / f".{_HOLDER}").exists()
+
+
 def forget_holder(folder: Path) -> None:
     """Removes what a killed process that held a folder by `waited` has left, once nobody needs to hold it again."""
     with suppress(OSError):

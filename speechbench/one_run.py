@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from speechbench.planning import Plan, input_of
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
 from speechbench.rewards.base import total_usage
+from speechbench.rewards.combined import families_of
 from speechbench.run_files import remove_temporary
-from speechbench.run_schema import TRAINED, Best, Result, RunInfo, Sampled
-from speechbench.runs import write_passes, write_result, write_run, write_samples
+from speechbench.run_schema import FAILURE, TRAINED, Best, Result, RunInfo, Sampled
+from speechbench.runs import read_run, write_failure, write_passes, write_result, write_run, write_samples
 from speechbench.settings import described
 from speechbench.trainers.base import TrainResult
 from speechbench.trainers.sharding import is_sharded
@@ -55,6 +57,7 @@ def info_of(planned: Plan, run: PlannedRun) -> RunInfo:
         metrics=tuple(describe(metric) for metric in planned.metrics),
         start=None if run.start is None else run.start.id,
         control=run.control,
+        reward_families=() if run.reward is None else families_of(run.reward),
         has_control_reward=run.reward is not None and run.reward.family == "control",
         split=planned.asked.split,
         provenance={
@@ -131,8 +134,21 @@ def train_run(planned: Plan, run: PlannedRun, progress: Progress) -> tuple[Speec
 
 
 def do_run(planned: Plan, run: PlannedRun, progress: Progress) -> None:
-    """Trains, evaluates, and writes the result last; the folder is held."""
+    """Trains, evaluates, and writes the result last; the folder is held.
+
+    Where it fails, the folder says why until it is tried again.
+    """
+    try:
+        _do_run(planned, run, progress)
+    except Exception as error:
+        with suppress(OSError, SpeechbenchError):  # what failed is what is to be told
+            write_failure(run.folder, error)
+        raise
+
+
+def _do_run(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     remove_temporary(run.folder)
+    (run.folder / FAILURE).unlink(missing_ok=True)
     write_run(run.folder, info_of(planned, run))  # its provenance is that of whoever does it
     seconds = {"sampling": 0.0, "scoring": 0.0, "learning": 0.0}
     model, steps = planned.model, 0
@@ -156,7 +172,11 @@ def do_run(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     if passes:
         write_passes(run.folder, [its.samples for its in passes])
     healthy, memory, sampled = health(evaluation.samples), peak_memory_bytes(), _sampled(planned, passes)
-    result = Result(evaluation.metrics, healthy, seconds, memory, steps, warnings, usage, best, sampled)
+    tokens = {
+        "train": round(sum(line.get("tokens", 0.0) for line in read_run(run.folder).log)),
+        "evaluation": sum(sample.tokens for sample in evaluation.samples),
+    }
+    result = Result(evaluation.metrics, healthy, seconds, memory, steps, warnings, usage, best, sampled, tokens)
     write_result(run.folder, result)
 
 

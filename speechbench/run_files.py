@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from speechbench.errors import SpeechbenchError, naming
 from speechbench.run_schema import SCHEMA
 
 MOVE_OR_REMOVE = "remove the run's folder and run the same command again"
+FIRST_SEALED = 2  # the first schema whose results have a seal
 SEAL = "sha256"  # field of a sealed file: SHA-256 by file name, its own over all its other fields
 
 
@@ -44,9 +47,14 @@ def replace(path: Path, text: str) -> Path:
     Raises:
         OSError: If it cannot be written; it names the file.
     """
+    return replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> Path:
+    """As `replace`, of what is no text."""
     with _temporary(path) as temporary:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -82,23 +90,21 @@ def remove_temporary(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object of this schema.
+    """Reads a JSON object of this schema or an older one, as it stands there.
 
     Raises:
-        SpeechbenchError: If it is missing, broken or of another schema.
+        SpeechbenchError: If it is missing, broken or of a newer schema.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
         raise SpeechbenchError(f"{path} is missing: name a run folder, or {MOVE_OR_REMOVE}") from None
-    except ValueError as error:
+    except ValueError as error:  # msgspec's among them
         raise broken(path, error) from None
     if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
         raise SpeechbenchError(f"{path} is broken: it has no schema number; {MOVE_OR_REMOVE}")
     if content["schema"] > SCHEMA:
         raise SpeechbenchError(f"{path} has schema {content['schema']}, newer than {SCHEMA}: upgrade speechbench")
-    if content["schema"] < SCHEMA:
-        raise SpeechbenchError(f"{path} has schema {content['schema']}, older than {SCHEMA}: {MOVE_OR_REMOVE}")
     return content
 
 
@@ -120,7 +126,7 @@ def sealed(path: Path, content: dict[str, Any], others: tuple[str, ...]) -> dict
     return {**content, SEAL: {**hashes, path.name: _hash_of(content)}}
 
 
-def check_seal(path: Path, content: dict[str, Any], name: str) -> None:
+def check_seal(path: Path, content: dict[str, Any], name: str) -> bytes:
     """Refuses a sealed file, or one that it seals, which was changed since.
 
     Args:
@@ -128,20 +134,26 @@ def check_seal(path: Path, content: dict[str, Any], name: str) -> None:
         content: What was read from it.
         name: Of the file in question, in the same folder; `path.name` for itself.
 
+    Returns:
+        What the other file holds, of which the hash was taken; nothing where it is not there, and for the file itself.
+
     Raises:
         SpeechbenchError: If its hash is not the one in the seal.
     """
-    seal = content.get(SEAL)
-    expected = seal.get(name) if isinstance(seal, dict) else None
     file = path.with_name(name)
+    held = b""
     found: str | None = None
     if name == path.name:
         found = _hash_of({key: value for key, value in content.items() if key not in (SEAL, "schema")})
     elif file.exists():
-        found = _hash(file.read_bytes())
-    if found != expected:
-        state = "was changed or cut" if found else "is missing"
-        raise SpeechbenchError(f"{file} {state} since the run was finished: {MOVE_OR_REMOVE}")
+        held = file.read_bytes()
+        found = _hash(held)
+    if content["schema"] >= FIRST_SEALED:
+        seal = content.get(SEAL)
+        if found != (seal.get(name) if isinstance(seal, dict) else None):
+            state = "was changed or cut" if found else "is missing"
+            raise SpeechbenchError(f"{file} {state} since the run was finished: {MOVE_OR_REMOVE}")
+    return held
 
 
 def _hash(content: bytes) -> str:

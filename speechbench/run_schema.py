@@ -9,13 +9,14 @@ from statistics import stdev
 from typing import Any
 
 RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
-SAMPLED = "sampled.jsonl"
+SAMPLED, FAILURE = "sampled.jsonl", "failure.json"
 """Its files."""
 CHECKPOINTS, TRAINED = Path("checkpoints"), Path("checkpoints", "final")
 """Its folders: of the checkpoints, and of the trained model."""
 
-SCHEMA = 3
-"""Raised by one when a reader of the old form would misread the new one."""
+SCHEMA = 4
+"""Raised by one when a reader of the old form would misread the new one, or the other way round; old ones are read by
+`speechbench.old_schemas`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class MetricInfo:
         scale: Field's scale over unit scale.
         signature: Everything the score depends on; scores of different signatures do not compare.
         lower_is_better: Whether it counts errors.
+        family: "overlap", "embedding", "learned", "exact", "control" or "combined"; empty where it is not known.
     """
 
     name: str
@@ -37,6 +39,7 @@ class MetricInfo:
     scale: float
     signature: Mapping[str, Any]
     lower_is_better: bool = False
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class RunInfo:
             `speechbench.benchmarks.controls.INPUTS`; `None` for speech.
         has_control_reward: Whether it was trained on a reward that must not win: one of the family "control".
         split: Of the benchmark, that it is measured on; "validation" for the trials of a sweep.
+        reward_families: The families of what the reward is made of, sorted, as `MetricInfo.family` has them.
     """
 
     id: str
@@ -80,6 +84,7 @@ class RunInfo:
     control: str | None = None
     has_control_reward: bool = False
     split: str = "test"
+    reward_families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ class Health:
         repeated: Stuck in a loop; see `speechbench.health.is_repeated`.
         length_ratio: Characters of all hypotheses over characters of all first references; `None` where the
             references are empty.
+        wrong_language: Looks like another language than the one asked for, by lingua; see
+            `speechbench.health.wrong_language`. `None` where lingua is not installed or knows not the language.
     """
 
     empty: float
@@ -144,6 +151,7 @@ class Health:
     copied: float
     repeated: float
     length_ratio: float | None
+    wrong_language: float | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,8 @@ class Result:
         usage: What scoring used up that someone pays for, in training and evaluation, as tokens of a judge.
         best: Which step's model was measured, as validation chose it; `None` where there was none: the last one's.
         sampled: The scores of sampled answers beside these, which are greedy; `None` where none were asked for.
+        tokens: How many there were: "train", those in the training's loss over all steps; "evaluation", those of the
+            greedy answers.
     """
 
     metrics: Mapping[str, float | None]
@@ -217,3 +227,17 @@ class Result:
     usage: Mapping[str, float] = field(default_factory=dict)
     best: Best | None = None
     sampled: Sampled | None = None
+    tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not come to its end: the content of `failure.json`, which goes when it is tried again.
+
+    Attributes:
+        reason: The error, in one line.
+        when: In UTC, as ISO 8601 has it.
+    """
+
+    reason: str
+    when: str

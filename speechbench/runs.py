@@ -2,8 +2,8 @@
 
 A folder holds `run.json` (what the run is), `train.jsonl` (one line per logged step), `samples.jsonl` (every
 test example with its hypothesis, scores and statistics), `sampled.jsonl` (the same of sampled answers, where they
-were asked for) and `result.json` (corpus scores and costs). The last is written last, in one step: a folder
-without it is an unfinished run.
+were asked for; both with their numbers as columns beside them) and `result.json` (corpus scores and costs). The last
+is written last, in one step: a folder without it is an unfinished run; `failure.json` says why, where it was an error.
 """
 
 from __future__ import annotations
@@ -12,27 +12,32 @@ import dataclasses
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from speechbench.errors import SpeechbenchError
+from speechbench.old_schemas import upgraded_run
 from speechbench.rewards.aggregate import AGGREGATES
+from speechbench.run_columns import columns_name
 from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, sealed, write_json
 from speechbench.run_samples import Samples, read_passes, read_samples, write_passes, write_samples
 from speechbench.run_schema import (
+    FAILURE,
     RESULT,
     RUN,
     SAMPLED,
     SAMPLES,
+    SCHEMA,
     TRAIN,
-    Best,
-    Health,
+    Failure,
     MetricInfo,
     Result,
     RunInfo,
     Sample,
-    Sampled,
     Score,
 )
 
@@ -47,7 +52,6 @@ __all__ = [
     "Run",
     "RunInfo",
     "Sample",
-    "Sampled",
     "Samples",
     "Score",
     "check_sealed",
@@ -61,7 +65,8 @@ __all__ = [
     "write_samples",
 ]
 
-_UNSAID = {"split": "test"}  # what run.json did not say when it was the only one that mattered
+
+_LOGGED = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,13 @@ class Run:
         folder: Where it lies.
         info: What the run is.
         result: What came out; `None` while it is unfinished.
+        schema: That `run.json` was written in.
     """
 
     folder: Path
     info: RunInfo
     result: Result | None
+    schema: int = SCHEMA
 
     @property
     def finished(self) -> bool:
@@ -90,9 +97,7 @@ class Run:
         Raises:
             SpeechbenchError: If the file is missing, broken, or was changed since the run was finished.
         """
-        if self.finished:
-            check_seal(self.folder / RESULT, read_json(self.folder / RESULT), SAMPLES)
-        return read_samples(self.folder / SAMPLES, self.info.metrics)
+        return read_samples(self.folder / SAMPLES, self.info.metrics, self._sealed(SAMPLES), self._columns(SAMPLES))
 
     @cached_property
     def passes(self) -> tuple[Samples, ...]:
@@ -103,8 +108,7 @@ class Run:
         """
         if self.result is None or self.result.sampled is None:
             return ()
-        check_seal(self.folder / RESULT, read_json(self.folder / RESULT), SAMPLED)
-        return read_passes(self.folder / SAMPLED, self.info.metrics)
+        return read_passes(self.folder / SAMPLED, self.info.metrics, self._sealed(SAMPLED), self._columns(SAMPLED))
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
@@ -114,21 +118,40 @@ class Run:
             SpeechbenchError: If a line is no JSON object, or one was changed since the run was finished.
         """
         path = self.folder / TRAIN
-        if self.finished:
-            check_seal(self.folder / RESULT, read_json(self.folder / RESULT), TRAIN)
-        lines = []
-        texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        content = self._sealed(TRAIN)
+        if content is None:
+            content = path.read_bytes() if path.exists() else b""
+        lines, texts = [], content.splitlines()
         for number, text in enumerate(texts, 1):
             try:
-                line = json.loads(text)
-                if not isinstance(line, dict):
-                    raise ValueError(f"{text[:40]!r} is no JSON object")
+                lines.append(_LOGGED.decode(text))
             except ValueError as error:
                 if self.finished or number < len(texts):  # else it is being written
                     raise broken(path, error, number) from None
-            else:
-                lines.append(line)
         return lines
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it did not come to its end, where it was tried, failed, and was not tried again."""
+        try:
+            return None if self.finished else msgspec.json.decode((self.folder / FAILURE).read_bytes(), type=Failure)
+        except (OSError, ValueError):
+            return None  # none, or not to be read: what is told of an unfinished run is no reason to stop
+
+    @cached_property
+    def _seal(self) -> dict[str, Any]:
+        return read_json(self.folder / RESULT)
+
+    def _sealed(self, name: str) -> bytes | None:
+        """What a file of a finished run holds, if it was not changed; `None` for one that may still be written."""
+        return check_seal(self.folder / RESULT, self._seal, name) if self.finished else None
+
+    def _columns(self, name: str) -> bytes | None:
+        """What the columns of a finished run's file hold; `None` where there are none, or they were changed."""
+        try:
+            return self._sealed(columns_name(name)) or None
+        except SpeechbenchError:
+            return None
 
 
 def write_run(folder: Path | str, info: RunInfo) -> Path:
@@ -150,14 +173,28 @@ def make_sure_of_run(folder: Path | str, info: RunInfo) -> None:
     if not path.exists():
         write_run(folder, info)
         return
-    found = read_json(path)
-    wanted = json.loads(dump(dataclasses.asdict(info), str(path)))
+    content = read_json(path)
+    wanted: dict[str, Any] = json.loads(dump(dataclasses.asdict(info), str(path)))
+    if content["schema"] < SCHEMA:  # what older schemas did not say cannot differ
+        wanted = upgraded_run({"schema": content["schema"], **{key: wanted[key] for key in wanted if key in content}})
+        content = upgraded_run(content)
     for key, value in wanted.items():
-        unsaid = key in _UNSAID and key not in found
-        if key != "provenance" and not unsaid and found.get(key) != value:
+        if key not in ("provenance", "schema") and content.get(key) != value:
             raise SpeechbenchError(
-                f"{path} was edited: its {key!r} is {found.get(key)!r}, of this run it is {value!r}; {MOVE_OR_REMOVE}"
+                f"{path} was edited: its {key!r} is {content.get(key)!r}, of this run it is {value!r}; {MOVE_OR_REMOVE}"
             )
+
+
+def write_failure(folder: Path | str, error: BaseException) -> Path:
+    """Writes `failure.json`: why the run did not come to its end.
+
+    Returns:
+        The file.
+    """
+    said = " ".join(str(error).split()) or type(error).__name__
+    reason = said if isinstance(error, SpeechbenchError) else f"{type(error).__name__}: {said}"
+    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return write_json(Path(folder) / FAILURE, dataclasses.asdict(Failure(reason, when)))
 
 
 def write_result(folder: Path | str, result: Result) -> Path:
@@ -176,7 +213,8 @@ def write_result(folder: Path | str, result: Result) -> Path:
             name: {"mean": result.sampled.mean(name), "passes": its} for name, its in result.sampled.metrics.items()
         }
         content["sampled"]["metrics"] = passes
-    return write_json(path, sealed(path, content, (RUN, TRAIN, SAMPLES, SAMPLED)))
+    columns = (columns_name(SAMPLES), columns_name(SAMPLED))
+    return write_json(path, sealed(path, content, (RUN, TRAIN, SAMPLES, SAMPLED, *columns)))
 
 
 def check_sealed(folder: Path | str) -> None:
@@ -203,16 +241,15 @@ def read_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     path = folder / RUN
-    content = {**_UNSAID, **read_json(path)}
+    content = read_json(path)
     try:
-        known = {f.name: content[f.name] for f in dataclasses.fields(RunInfo)}
-        metrics = tuple(MetricInfo(**metric) for metric in content["metrics"])
-    except (KeyError, TypeError) as error:
+        info = msgspec.convert(upgraded_run(content), RunInfo)
+    except (KeyError, TypeError, AttributeError, ValueError, SpeechbenchError) as error:
         raise broken(path, error) from None
-    unknown = [metric.aggregate for metric in metrics if metric.aggregate not in AGGREGATES]
+    unknown = [metric.aggregate for metric in info.metrics if metric.aggregate not in AGGREGATES]
     if unknown:
         raise SpeechbenchError(f"{path} needs the aggregate {unknown[0]!r}, which is unknown here: upgrade speechbench")
-    return Run(folder, RunInfo(**{**known, "metrics": metrics}), _read_result(folder / RESULT, metrics))
+    return Run(folder, info, _read_result(folder / RESULT, info.metrics), content["schema"])
 
 
 def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]:
@@ -226,11 +263,24 @@ def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]
     Raises:
         SpeechbenchError: If there is no such folder, or one of these runs cannot be read.
     """
+    return [read_run(folder) for folder in run_folders(out, only)]
+
+
+def run_folders(out: Path | str, only: Collection[str] | None = None) -> list[Path]:
+    """The run folders under a folder, in order: those that hold a `run.json`, however broken, or a result without one.
+
+    Args:
+        out: As of `find_runs`.
+        only: As of `find_runs`.
+
+    Raises:
+        SpeechbenchError: If there is no such folder.
+    """
     out = Path(out)
     if not out.is_dir():
         raise SpeechbenchError(f"there is no folder {out}: make runs with `speechbench ablate`, or name their folder")
-    found = {path.parent for pattern in (RUN, f"*/{RUN}", f"*/*/{RUN}") for path in out.glob(pattern)}
-    return [read_run(folder) for folder in sorted(found) if only is None or folder.resolve().name in only]
+    found = {path.parent for name in (RUN, RESULT) for at in ("", "*/", "*/*/") for path in out.glob(f"{at}{name}")}
+    return sorted(folder for folder in found if only is None or folder.resolve().name in only)
 
 
 def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
@@ -240,21 +290,14 @@ def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
     for name in (RESULT, RUN):
         check_seal(path, content, name)
     try:
-        return Result(
-            metrics={metric.name: content["metrics"][metric.name]["corpus"] for metric in metrics},
-            health=Health(**{f.name: content["health"][f.name] for f in dataclasses.fields(Health)}),
-            seconds=content["seconds"],
-            peak_memory_bytes=content["peak_memory_bytes"],
-            steps=content["steps"],
-            warnings=tuple(content["warnings"]),
-            usage=content["usage"],
-            best=Best(**content["best"]) if content.get("best") else None,
-            sampled=_sampled(content["sampled"], metrics) if content.get("sampled") else None,
-        )
-    except (KeyError, TypeError) as error:
+        corpus = {metric.name: content["metrics"][metric.name]["corpus"] for metric in metrics}
+        sampled = content.get("sampled")
+        return msgspec.convert({**content, "metrics": corpus, "sampled": _sampled(sampled, metrics)}, Result)
+    except (KeyError, TypeError, ValueError) as error:
         raise broken(path, error) from None
 
 
-def _sampled(content: dict[str, Any], metrics: Iterable[MetricInfo]) -> Sampled:
-    passes = {metric.name: tuple(content["metrics"][metric.name]["passes"]) for metric in metrics}
-    return Sampled(content["temperature"], content["top_p"], passes)
+def _sampled(content: dict[str, Any] | None, metrics: Iterable[MetricInfo]) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    return {**content, "metrics": {metric.name: content["metrics"][metric.name]["passes"] for metric in metrics}}

@@ -12,14 +12,17 @@ import numpy as np
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.grammar import split_outside_brackets
-from speechbench.leaderboard.comparisons import Comparison, Pair, System, measured_and_tested
-from speechbench.leaderboard.statistics import RESAMPLES, check_resamples, interval
+from speechbench.leaderboard.comparisons import PLANNED, Comparison, comparison
+from speechbench.leaderboard.resampling import System, check_resamples
+from speechbench.leaderboard.statistics import interval
+from speechbench.leaderboard.testing import Pair, measured_and_tested
 from speechbench.progress import Progress
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import Measurement, check_metric, measure
 from speechbench.text_files import STDIN, check_aligned, name_of, read_lines
 
+RESAMPLES = 10_000
 _LIGHT = ("overlap", "exact", "control")  # families that need no torch
 _REMEDIES = {
     "reference": "needs references: give them with --ref FILE",
@@ -265,8 +268,9 @@ def _compared(
     for (m, s), its in segments.items():
         applies = np.array([segment is not None for segment in its])
         rows[m, s] = [System(measured[m].statistics[s :: len(names)], applies, measured[m].aggregate)]
-    pairs = {(m, s): Pair(names[0], (m, s), (m, 0), measured[m].lower_is_better) for m, s in rows if s > 0}
-    found, tests = measured_and_tested(rows, pairs, family, resamples)
+    pairs = {(m, s): Pair((m, s), (m, 0), PLANNED) for m, s in rows if s > 0}
+    found, tested = measured_and_tested(rows, pairs, {PLANNED: family}, resamples)
+    tests = {key: comparison(its, names[0], family, measured[key[0]].lower_is_better) for key, its in tested.items()}
 
     def one(metric: int, system: int) -> SystemScore:
         its = found.get((metric, system))

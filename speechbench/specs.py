@@ -75,6 +75,14 @@ class Spec:
         rest = self.arguments[1:]
         return first, as_spec(rest[0]) if len(rest) == 1 else Spec(PRODUCT, arguments=rest)
 
+    @property
+    def terms(self) -> tuple[Spec, ...]:
+        """What it is made of: of `0.7*bleu + comet(model=x)` these are `bleu` and `comet(model=x)`, without weights."""
+        _, inner = self.weighted
+        if not (inner.is_sum or inner.is_product):
+            return (inner,)
+        return tuple(term for part in inner.arguments if not isinstance(part, float) for term in as_spec(part).terms)
+
     def named(self, plug: Callable[..., object], kind: str) -> Spec:
         """The spec with the plug's names for its positional arguments, so that one plug has one spelling.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from speechbench.parameters import Parameter
 
 T = TypeVar("T")
+
+_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 NOTHING = "\N{EN DASH}"
 """Where there is no figure."""
@@ -37,6 +40,20 @@ def interval_text(interval: tuple[float, float], decimals: int) -> str:
 def p_text(p: float) -> str:
     """A probability with two significant digits, "p=0.0045"."""
     return f"p={p:.2g}" if p >= 0.0001 else "p<0.0001"
+
+
+def printable(text: str) -> str:
+    """Text that does no more in a terminal than stand there: control characters are written out as escapes.
+
+    Among them are those that colour, erase or type (C0 and C1), those that turn the direction of what follows, and lone
+    surrogates. Line ends are escaped too, white space is not.
+    """
+    return "".join(c.encode("unicode_escape").decode() if _acts(c) else c for c in text)
+
+
+def _acts(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind in ("Cc", "Cs", "Zl", "Zp") or (kind == "Cf" and unicodedata.bidirectional(character) in _TURNING)
 
 
 def counted(number: int, thing: str) -> str:

@@ -27,8 +27,6 @@ def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def function_of(words: tuple[str, ...]) -> Callable[..., Any]:
-    if words == ("leaderboard",):  # the room has the name already
-        words = ("leaderboard", "leaderboard")
     *room, name = words
     place = importlib.import_module(".".join(["speechbench", *room])) if room else speechbench
     found: Callable[..., Any] = getattr(place, name)

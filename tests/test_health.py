@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from speechbench.health import health, is_copied, is_repeated
+from speechbench.errors import MissingError
+from speechbench.health import health, is_copied, is_repeated, wrong_language
+from speechbench.rewards import language as languages
 from speechbench.runs import Sample
 
 
@@ -62,3 +66,36 @@ def test_what_the_reference_repeats_is_no_fault() -> None:
 def test_characters_stand_for_words_where_there_are_no_spaces(language: str) -> None:
     assert is_repeated("我喜欢喜欢喜欢", (), language)
     assert not is_repeated("我喜欢喜欢喜欢", (), "de")
+
+
+GERMAN = "Der Mann geht heute mit seiner Frau und den Kindern in die Stadt."
+ENGLISH = "The man is going to the city today with his wife and the children."
+SPANISH = "El hombre va hoy a la ciudad con su esposa y los niños pequeños."
+
+
+def test_another_language_than_the_one_asked_for_is_counted() -> None:
+    pytest.importorskip("lingua")
+    right, wrong = make(GERMAN, GERMAN), make(ENGLISH, GERMAN)
+    assert wrong_language([right, wrong, right, make(SPANISH, GERMAN)]) == health([right, wrong]).wrong_language == 0.5
+    swiss = [replace(sample, target_language="de-CH") for sample in (right, wrong)]
+    assert wrong_language(swiss) == 0.5
+    spanish = replace(make(SPANISH, SPANISH), target_language="es")
+    assert wrong_language([right, spanish, wrong, replace(wrong, target_language="en")]) == 0.25
+
+
+def test_a_text_that_tells_nothing_and_what_the_reference_is_too_are_no_fault() -> None:
+    pytest.importorskip("lingua")
+    assert wrong_language([make("", GERMAN), make("42 !?", GERMAN)]) == 0.0
+    assert wrong_language([make(ENGLISH, ENGLISH)]) == 0.0  # a title that stays as it is
+
+
+def test_the_language_is_unknown_where_lingua_is_not_there_or_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lingua")
+    assert wrong_language([make(GERMAN), replace(make("a"), target_language="tlh")]) is None
+
+    def missing() -> None:
+        raise MissingError("lingua is not installed")
+
+    monkeypatch.setattr(languages, "_languages", missing)
+    assert wrong_language([make(GERMAN)]) is None
+    assert health([make(GERMAN)]).wrong_language is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from speechbench.errors import SpeechbenchError
-from speechbench.locks import forget_holder, held, holder, waited
+from speechbench.locks import forget_holder, held, holder, is_claimed, waited
 
 HOLDS = """
 import sys, time
@@ -29,8 +29,9 @@ with held(folder) if sys.argv[2] == "held" else waited(folder, print) as ours:
 
 def test_the_second_is_told_who_holds_and_the_third_may(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a"
+    assert not is_claimed(folder)
     with held(folder) as first:
-        assert first
+        assert first and is_claimed(folder)
         with held(folder) as second:
             assert not second
         assert f"process {os.getpid()} on {socket.gethostname()}, since 20" in holder(folder)
@@ -47,9 +48,10 @@ def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
         assert f"process {process.pid} on" in holder(tmp_path)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    assert is_claimed(tmp_path)  # nobody tidied up
     with held(tmp_path) as ours:
         assert ours and f"process {os.getpid()} on" in holder(tmp_path)
-    assert holder(tmp_path) == "another process"
+    assert holder(tmp_path) == "another process" and not is_claimed(tmp_path)
 
 
 def test_who_waits_is_told_for_whom_and_leaves_nothing_but_the_lock(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from speechbench.runs import (
     make_sure_of_run,
     read_run,
     read_samples,
+    run_folders,
+    write_failure,
     write_result,
     write_run,
     write_samples,
@@ -90,7 +92,9 @@ def test_a_killed_write_leaves_the_old_file(folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         write_result(folder, replace(RESULT, steps=99))
     assert read_run(folder).result == RESULT
-    assert sorted(p.name for p in folder.iterdir()) == ["result.json", "run.json", "samples.jsonl"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("result.json", "run.json", "samples.columns", "samples.jsonl")
+    ]
 
 
 def test_no_score_is_written_that_is_not_a_number(folder: Path) -> None:
@@ -106,7 +110,7 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
-    keep = {path: path.read_text() for path in folder.iterdir()}
+    keep = {path: path.read_text() for path in folder.iterdir() if path.suffix != ".columns"}
 
     def fails(*words: str) -> None:
         with pytest.raises(SpeechbenchError) as caught:
@@ -121,8 +125,8 @@ def test_broken_folders_are_told_by_file_and_fix(folder: Path) -> None:
     fails("run.json is broken", "schema")
     edit(folder / "run.json", schema=SCHEMA + 1)
     fails("run.json", "newer", "upgrade")
-    edit(folder / "run.json", schema=1)
-    fails("run.json", "older", "remove")
+    edit(folder / "run.json", schema=1)  # which would be read, if it were what was sealed
+    fails("run.json was changed")
     edit(folder / "run.json", metrics=[{"name": "slots"}])
     fails("run.json is broken", "display")
     edit(folder / "run.json", metrics=[{**vars(INFO.metrics[0]), "aggregate": "median"}])
@@ -215,16 +219,50 @@ def test_a_planned_run_is_announced_once_and_edits_are_found(tmp_path: Path) -> 
         make_sure_of_run(tmp_path, INFO)
 
 
-def test_a_run_whose_split_was_not_written_down_was_tested(tmp_path: Path) -> None:
+def test_what_an_older_schema_did_not_say_was_the_only_thing_there_was(tmp_path: Path) -> None:
     path = write_run(tmp_path, INFO)
     content = json.loads(path.read_text())
-    assert content.pop("split") == "test"
-    path.write_text(json.dumps(content))
-    assert read_run(tmp_path).info == INFO
+    assert (content.pop("split"), content.pop("reward_families")) == ("test", [])
+    for metric in content["metrics"]:
+        del metric["family"]
+    path.write_text(json.dumps({**content, "schema": 3}))
+    run = read_run(tmp_path)
+    metrics = (replace(INFO.metrics[0], family="exact"),)
+    assert run.info == replace(INFO, reward_families=("overlap",), metrics=metrics) and run.schema == 3
     make_sure_of_run(tmp_path, INFO)  # nothing of it was edited
+    edit(path, config={"steps": 300, "lr": 1e-5})
+    with pytest.raises(SpeechbenchError, match="was edited: its 'config'"):
+        make_sure_of_run(tmp_path, INFO)
     write_run(tmp_path, INFO)
     with pytest.raises(SpeechbenchError, match="was edited: its 'split' is 'test', of this run it is 'validation'"):
         make_sure_of_run(tmp_path, replace(INFO, split="validation"))
+
+
+@pytest.mark.parametrize("error", [SpeechbenchError("no room\nleft"), KeyError("audio"), RuntimeError()])
+def test_why_a_run_failed_is_written_down_until_there_is_a_result(tmp_path: Path, error: Exception) -> None:
+    write_run(tmp_path, INFO)
+    assert read_run(tmp_path).failure is None
+    write_failure(tmp_path, error)
+    failure = read_run(tmp_path).failure
+    assert failure is not None and failure.when.endswith("+00:00") and "\n" not in failure.reason
+    said = {"SpeechbenchError": "no room left", "KeyError": "KeyError: 'audio'"}
+    assert failure.reason == said.get(type(error).__name__, "RuntimeError: RuntimeError")
+    write_samples(tmp_path, SAMPLES)
+    write_result(tmp_path, RESULT)
+    assert read_run(tmp_path).failure is None
+
+
+def test_folders_are_found_however_broken_they_are(folder: Path) -> None:
+    ablation = folder.parent
+    (ablation / "b2").mkdir()
+    (ablation / "b2" / "result.json").write_text("{}")
+    (ablation / "c3").mkdir()
+    (ablation / "c3" / "run.json").write_text("{")
+    (ablation / "notes").mkdir()
+    for out in (ablation, ablation.parent):
+        assert [its.name for its in run_folders(out)] == ["a1", "b2", "c3"]
+        assert [its.name for its in run_folders(out, only=["c3", "d4"])] == ["c3"]
+    assert run_folders(folder) == [folder]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

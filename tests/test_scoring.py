@@ -17,7 +17,8 @@ from sacrebleu.significance import PairedTest
 
 from speechbench.cli import main
 from speechbench.errors import UsageError
-from speechbench.leaderboard.statistics import bootstrap, holm, paired_p
+from speechbench.leaderboard.resampling import bootstrap
+from speechbench.leaderboard.statistics import holm, paired_p
 from speechbench.scoring import Scores, score, score_texts
 
 WORDS = ["der", "die", "das", "Mann", "Frau", "Kind", "liest", "sieht", "kauft", "Buch", "Haus", "heute", "gern", "für"]

@@ -1,23 +1,22 @@
-"""Scores of all rows on one draw of test examples, and all tests of the board as one family."""
+"""All tests of a board: the rows against their baselines as one family, and for the ranks each pair of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.baselines import BASELINES, counterpart
-from speechbench.leaderboard.statistics import Array, Mask, bootstrap, holm, interval, paired_p
+from speechbench.leaderboard.counting import Tick
+from speechbench.leaderboard.statistics import ALPHA, SeedTest, detectable, interval
 from speechbench.leaderboard.store import Group
-from speechbench.runs import Run, Samples
+from speechbench.leaderboard.systems import Clusters, clusters_of, shared_ids, systems_of
+from speechbench.leaderboard.testing import START, Measured, Pair, Tested, measured_and_tested
 
-ALPHA = 0.05
-
-Key = TypeVar("Key", bound=Hashable)
-Place = TypeVar("Place", bound=Hashable)
+PLANNED = "baselines"
+"""Name of the family that the marks are of; the others are a metric's pairs of rows, which the ranks are of."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,13 @@ class Comparison:
         against: Label of the other row.
         difference: Score less the other row's, on the field's scale.
         interval: 95% paired bootstrap interval of the difference over examples.
-        p: Two-sided, of the paired bootstrap.
+        p: Two-sided; over examples, and where there are seeds over these too: the larger.
         p_holm: Corrected over the family of tests.
         examples: How many both have a score for. Where one has more, the difference is not that of their scores.
+        resamples: Behind p.
+        detectable: The smallest difference that this test set would show; see `statistics.detectable`.
+        seeds: Over seeds alone; `None` where neither row has two.
+        pigeonhole: 95% interval over examples and seeds, both resampled; `None` below five seeds, which p then is of.
         lower_is_better: Whether the metric counts errors.
     """
 
@@ -40,61 +43,23 @@ class Comparison:
     p: float
     p_holm: float
     examples: int
+    resamples: int = START
+    detectable: float | None = None
+    seeds: SeedTest | None = None
+    pigeonhole: tuple[float, float] | None = None
     lower_is_better: bool = False
 
     @property
     def verdict(self) -> int:
         """1 where significantly better after correction, -1 where worse, 0 where neither."""
-        if self.p_holm >= ALPHA:
-            return 0
-        return int(np.sign(-self.difference if self.lower_is_better else self.difference))
+        return verdict(self.difference, self.p_holm, self.lower_is_better)
 
 
-@dataclass(frozen=True)
-class System:
-    """One model's outputs in one metric.
-
-    Attributes:
-        statistics: Shape [example, statistic].
-        applies: To which examples the metric applies, shape [example].
-        aggregate: Name in `AGGREGATES`.
-    """
-
-    statistics: Array
-    applies: Mask
-    aggregate: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A row's scores in one metric.
-
-    Attributes:
-        by_seed: Of each finished run.
-        score: Their mean.
-        draws: Their mean on each resample of the examples, shape [resample].
-    """
-
-    by_seed: tuple[float, ...]
-    score: float
-    draws: Array
-
-
-@dataclass(frozen=True)
-class Pair(Generic[Place]):
-    """Two rows to be tested against each other.
-
-    Attributes:
-        against: Label of the other row.
-        mine: Where the row is found.
-        theirs: Where the other row is.
-        lower_is_better: Whether the metric counts errors.
-    """
-
-    against: str
-    mine: Place
-    theirs: Place
-    lower_is_better: bool
+def verdict(difference: float, p_holm: float, lower_is_better: bool) -> int:
+    """1 where a row is significantly better after correction, -1 where worse, 0 where neither."""
+    if p_holm >= ALPHA:
+        return 0
+    return int(np.sign(-difference if lower_is_better else difference))
 
 
 @dataclass(frozen=True)
@@ -103,43 +68,87 @@ class Comparisons:
 
     Attributes:
         examples: Size of the test set; 0 while no run is finished.
+        clusters: By what it is resampled; `None` while no run is finished.
         measured: By place of the row in the group, and metric; without what is unfinished or does not apply.
         tests: By place of the row, metric, and one of `BASELINES`.
         family: How many tests are planned, those of unfinished runs included.
+        verdicts: By metric and the places of two rows, the first the smaller: 1 where the first is significantly
+            better, -1 where the second is, 0 where they are not separable.
         applies: By place of the row, and metric: to how many examples it applies, for each finished run.
+        resamples: Of every score.
+        most: Of some test.
+        test: "bootstrap" or "randomisation".
     """
 
     examples: int
+    clusters: Clusters | None
     measured: Mapping[tuple[int, str], Measured]
     tests: Mapping[tuple[int, str, str], Comparison]
     family: int
+    verdicts: Mapping[tuple[str, int, int], int]
     applies: Mapping[tuple[int, str], tuple[int, ...]]
+    resamples: int
+    most: int
+    test: str
 
 
-def compare(group: Group, resamples: int) -> Comparisons:
+def compare(
+    group: Group, resamples: int | None = None, test: str = "bootstrap", tick: Tick | None = None
+) -> Comparisons:
     """Measures and tests every row of a group.
 
     The family is fixed before any result is seen: every metric, times every row that is tested against base,
     every row that is tested against SFT, and every row that is tested against its control. Tests of unfinished
-    runs count as p = 1, so that no correction grows weaker by looking early.
+    runs count as p = 1, so that no correction grows weaker by looking early. The ranks have families of their own: of
+    each metric all pairs of rows that compete.
+
+    Args:
+        group: The runs.
+        resamples: As of `measured_and_tested`.
+        test: As of `measured_and_tested`.
+        tick: As of `measured_and_tested`.
 
     Raises:
         SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
     """
     ids = shared_ids(group)
+    clusters = clusters_of(group, ids) if ids else None
     rows = systems_of(group, ids, lambda run: [run.samples])
     planned = planned_pairs(group, BASELINES)
-    measured, tests = measured_and_tested(rows, planned, len(planned), resamples)
-    applies = {key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()}
-    return Comparisons(len(ids), measured, tests, len(planned), applies)
+    ranked = ranked_pairs(group)
+    families = {PLANNED: len(planned)}
+    for pair in ranked.values():
+        families[pair.family] = families.get(pair.family, 0) + 1
+    pairs: dict[Hashable, Pair[tuple[int, str]]] = {key: its for key, its in [*planned.items(), *ranked.items()]}
+    measured, tested = measured_and_tested(
+        rows, pairs, families, resamples, None if clusters is None else clusters.of, test, tick
+    )
+    lower = {metric.name: metric.lower_is_better for metric in group.metrics}
+    tests = {
+        key: comparison(tested[key], group.rows[pair.theirs[0]].label, len(planned), lower[key[1]])
+        for key, pair in planned.items()
+        if key in tested
+    }
+    return Comparisons(
+        examples=len(ids),
+        clusters=clusters,
+        measured=measured,
+        tests={key: its for key, its in tests.items() if its is not None},
+        family=len(planned),
+        verdicts={
+            key: verdict(tested[key].difference, tested[key].p_holm, lower[key[0]]) for key in ranked if key in tested
+        },
+        applies={key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()},
+        resamples=START if resamples is None else resamples,
+        most=max((its.resamples for its in tested.values()), default=START if resamples is None else resamples),
+        test=test,
+    )
 
 
 def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str, str], Pair[tuple[int, str]]]:
     """What is to be tested, before any result is seen: by place of the row, metric, and one of `BASELINES`."""
     return {
-        (place, metric.name, baseline): Pair(
-            group.rows[other].label, (place, metric.name), (other, metric.name), metric.lower_is_better
-        )
+        (place, metric.name, baseline): Pair((place, metric.name), (other, metric.name), PLANNED)
         for place, row in enumerate(group.rows)
         for baseline in baselines
         if (other := counterpart(row, group.rows, baseline)) is not None
@@ -147,126 +156,32 @@ def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str
     }
 
 
-def measured_and_tested(
-    rows: Mapping[Place, Sequence[System]], pairs: Mapping[Key, Pair[Place]], family: int, resamples: int
-) -> tuple[dict[Place, Measured], dict[Key, Comparison]]:
-    """Scores of all rows, and the paired bootstrap of all pairs, on one draw of examples.
-
-    A pair is tested on the examples to which the metric applies for both, whatever the seed: whoever leaves out
-    what is hard gains nothing.
-
-    Args:
-        rows: The systems of each, one for each seed; all of the same examples in the same order.
-        pairs: What is tested.
-        family: How many tests were planned, at least these: Holm's correction is over all.
-        resamples: B.
-
-    Returns:
-        By place, without the rows of which a system has no score; and by the pairs' keys, without those that
-        have no example in common.
-    """
-    views: dict[tuple[Place, bytes], list[System]] = {(place, b""): list(its) for place, its in rows.items()}
-    found: dict[Key, tuple[tuple[Place, bytes], tuple[Place, bytes], int]] = {}
-    for key, pair in pairs.items():
-        if pair.mine in rows and pair.theirs in rows:
-            both = [*rows[pair.mine], *rows[pair.theirs]]
-            common = np.logical_and.reduce([system.applies for system in both])
-            mine, theirs = (_view(place, common, rows, views) for place in (pair.mine, pair.theirs))
-            found[key] = mine, theirs, int(common.sum())
-    measured = _measured(views, resamples)
-    raw = {}
-    for key, (mine, theirs, examples) in found.items():
-        if mine in measured and theirs in measured:
-            difference = measured[mine].score - measured[theirs].score
-            draws = measured[mine].draws - measured[theirs].draws
-            ends = interval(draws)
-            if ends is not None:
-                raw[key] = difference, ends, paired_p(difference, draws), examples
-    corrected = holm([p for _, _, p, _ in raw.values()], family)
-    tests = {
-        key: Comparison(pairs[key].against, difference, ends, p, p_holm, examples, pairs[key].lower_is_better)
-        for (key, (difference, ends, p, examples)), p_holm in zip(raw.items(), corrected, strict=True)
+def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str]]]:
+    """All pairs of rows that compete, by metric and their places: what the ranks and the bold figures come of."""
+    competing = [place for place, row in enumerate(group.rows) if not row.is_control]
+    return {
+        (metric.name, one, two): Pair((one, metric.name), (two, metric.name), f"ranks by {metric.name}")
+        for metric in group.metrics
+        for one, two in combinations(competing, 2)
     }
-    return {place: its for (place, view), its in measured.items() if not view}, tests
 
 
-def _view(
-    place: Place,
-    common: Mask,
-    rows: Mapping[Place, Sequence[System]],
-    views: dict[tuple[Place, bytes], list[System]],
-) -> tuple[Place, bytes]:
-    """The key of a row on some examples only, which is made where there is none yet."""
-    if all(np.array_equal(system.applies, common) for system in rows[place]):
-        return place, b""
-    key = place, common.tobytes()
-    views[key] = [replace(system, applies=common) for system in rows[place]]
-    return key
-
-
-def _measured(rows: Mapping[Key, Sequence[System]], resamples: int) -> dict[Key, Measured]:
-    """Scores on one draw of examples, averaged over the seeds of each row."""
-    systems = [system for its in rows.values() for system in its]
-    scores, draws = bootstrap(
-        [system.statistics for system in systems],
-        [system.aggregate for system in systems],
-        resamples,
-        applies=[system.applies for system in systems],
+def comparison(tested: Tested, against: str, family: int, lower_is_better: bool) -> Comparison | None:
+    """What a test found, in figures; `None` where the difference has no interval."""
+    draws = tested.draws
+    ends = interval(draws)
+    if ends is None:
+        return None
+    return Comparison(
+        against=against,
+        difference=tested.difference,
+        interval=ends,
+        p=tested.p,
+        p_holm=tested.p_holm,
+        examples=tested.examples,
+        resamples=tested.resamples,
+        detectable=detectable(draws, family),
+        seeds=tested.seeds,
+        pigeonhole=None if tested.pigeonhole is None else interval(tested.pigeonhole),
+        lower_is_better=lower_is_better,
     )
-    found, end = {}, 0
-    for key, its in rows.items():
-        start, end = end, end + len(its)
-        if not np.isnan(scores[start:end]).any():
-            own = scores[start:end]
-            found[key] = Measured(tuple(own.tolist()), float(own.mean()), draws[start:end].mean(axis=0))
-    return found
-
-
-def shared_ids(group: Group) -> tuple[str, ...]:
-    """The ids of the test examples, sorted: the one order in which all runs are resampled."""
-    finished = [run for row in group.rows for run in row.finished]
-    if not finished:
-        return ()
-    first = set(finished[0].samples.ids)
-    for run in finished[1:]:
-        others = first.symmetric_difference(run.samples.ids)
-        if others:
-            raise SpeechbenchError(
-                f"{finished[0].folder} and {run.folder} were not tested on the same examples ({min(others)!r} is in "
-                "one only), so they do not compare: move one of them into another folder"
-            )
-    return tuple(sorted(first))
-
-
-def systems_of(
-    group: Group, ids: Sequence[str], answers: Callable[[Run], Sequence[Samples]]
-) -> dict[tuple[int, str], list[System]]:
-    """All finished runs in all metrics, by place of the row and metric.
-
-    Args:
-        group: The runs.
-        ids: The order of the examples.
-        answers: What a run answered: a system for each. A row of which a run has none is left out.
-    """
-    systems: dict[tuple[int, str], list[System]] = {}
-    for place, row in enumerate(group.rows):
-        its = [answers(run) for run in row.finished]
-        if not all(its):
-            continue
-        ordered = [(samples, _order(samples, ids)) for of_run in its for samples in of_run]
-        for metric in group.metrics:
-            if ordered and all(metric in run.info.metrics for run in row.finished):
-                systems[place, metric.name] = [
-                    System(
-                        samples.statistics[metric.name][order],
-                        ~np.isnan(samples.scores[metric.name][order]),
-                        metric.aggregate,
-                    )
-                    for samples, order in ordered
-                ]
-    return systems
-
-
-def _order(samples: Samples, ids: Sequence[str]) -> list[int]:
-    places = {id_: place for place, id_ in enumerate(samples.ids)}
-    return [places[id_] for id_ in ids]

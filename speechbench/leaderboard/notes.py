@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
-from speechbench.leaderboard.comparisons import ALPHA, Comparisons
+from speechbench.leaderboard.comparisons import Comparisons
+from speechbench.leaderboard.entries import Entry
+from speechbench.leaderboard.ranks import ranked, reward_terms
 from speechbench.leaderboard.sampled import SampledComparisons, is_sharpening
+from speechbench.leaderboard.statistics import ALPHA, POWER
 from speechbench.leaderboard.store import Group
+from speechbench.leaderboard.systems import FEWEST
 from speechbench.tables import counted, decimals_of, p_text
 
 LOWER = "↓ lower is better"
@@ -21,29 +26,31 @@ CONTROLS = (
 
 
 def notes(
-    group: Group, comparisons: Comparisons, resamples: int, sampled: SampledComparisons | None = None
+    group: Group, comparisons: Comparisons, runs: Sequence[Entry], sampled: SampledComparisons | None = None
 ) -> Iterator[str]:
     """Yields the notes of a board, most important first."""
-    runs = [run for row in group.rows for run in row.runs]
-    unfinished = [run for run in runs if not run.finished]
-    if unfinished:
-        names = ", ".join(
-            run.info.label if run.info.seed is None else f"{run.info.label} seed {run.info.seed}" for run in unfinished
-        )
-        yield f"{len(runs) - len(unfinished)} of {len(runs)} runs finished; not yet: {names}"
+    yield from _unfinished(runs)
+    for each in group.broken:
+        yield f"not read: {each.reason}"
     trained = [row for row in group.rows if row.is_trained and row.finished]
     if trained and any(len(row.finished) == 1 for row in trained):
         single = [row.label for row in trained if len(row.finished) == 1]
         yield ONE_SEED if len(single) == len(trained) else f"{ONE_SEED} ({', '.join(single)})"
     if trained and any(len(row.finished) > 1 for row in trained):
-        yield "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples"
+        yield (
+            "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples; "
+            "a difference counts only if it holds over examples and over seeds (t test)"
+        )
     yield from _warnings(group)
+    yield from _made_differently(runs)
     if any(row.input_control is not None for row in group.rows):
         yield CONTROLS
     yield from _unbeaten_controls(group, comparisons)
     if sampled is not None:
         yield from _sharpening(group, comparisons, sampled)
-    yield from _tests(group, comparisons, resamples)
+    yield from _tests(group, comparisons)
+    yield from _power(group, comparisons)
+    yield from _ranks(group)
     if sampled is not None:
         yield _how_sampled(sampled)
     for metric in group.metrics:
@@ -55,6 +62,34 @@ def notes(
         signature = signature_text(metric.signature)
         if signature:
             yield f"{metric.display}: {signature}"
+
+
+def _unfinished(runs: Sequence[Entry]) -> Iterator[str]:
+    left = [run for run in runs if run.state != "finished"]
+    if left:
+        yield f"{len(runs) - len(left)} of {len(runs)} runs finished; not yet: {_listed(run.name for run in left)}"
+    for run in left:
+        if run.state == "failed":
+            yield f"{run.name} failed: {run.reason}"
+
+
+def _made_differently(runs: Sequence[Entry]) -> Iterator[str]:
+    """In which versions, commits and machines the runs differ: what they may differ in for no other reason."""
+    finished = [run.provenance for run in runs if run.state == "finished"]
+    told: dict[str, set[str]] = {}
+    for provenance in finished:
+        versions = provenance.get("versions")
+        facts = {**(versions if isinstance(versions, Mapping) else {}), "processor": provenance.get("processor")}
+        facts["accelerator"], facts["threads"] = provenance.get("accelerator"), provenance.get("threads")
+        facts["commit"] = str(provenance.get("commit") or "unknown")[:12]
+        for what, value in facts.items():
+            told.setdefault(what, set()).add(str(value))
+    differing = [f"{what} {_listed(sorted(values))}" for what, values in told.items() if len(values) > 1]
+    if differing:
+        yield f"the runs were not all made alike: {'; '.join(differing)}"
+    changed = sum(str(provenance.get("commit") or "").endswith("+") for provenance in finished)
+    if changed:
+        yield f"{counted(changed, 'run')} made from a checkout with changes that no commit holds"
 
 
 def applicability(metric: str, counts: Sequence[tuple[str, Sequence[int]]], of: int, thing: str) -> Iterator[str]:
@@ -129,29 +164,75 @@ def _listed(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 
-def _tests(group: Group, comparisons: Comparisons, resamples: int) -> Iterator[str]:
-    if not comparisons.examples:
+def _tests(group: Group, comparisons: Comparisons) -> Iterator[str]:
+    clusters = comparisons.clusters
+    if clusters is None:
         return
-    marks = "* the row was trained on this metric; bold: best of its column"
-    if any(metric.lower_is_better for metric in group.metrics):
-        marks += f"; {LOWER}"
-    smallest = 1 / (resamples + 1)
+    marks = "* the row was trained on this metric; bold: the best of its column, and what is not separable from it"
     if comparisons.family:
         marks += (
             f"; ▲ better, ▼ worse than base; † better, ‡ worse than sft (p < {ALPHA} after Holm over "
-            f"{counted(comparisons.family, 'planned test')})"
+            f"{counted(comparisons.family, 'planned test')}); ! health is worse than sft's"
         )
     yield marks
-    method = f"{counted(comparisons.examples, f'{group.split} example')}; 95% intervals over examples from "
-    method += counted(resamples, "bootstrap resample")
+    drawn = counted(comparisons.examples, f"{group.split} example")
+    if clusters.level != "example":
+        drawn += f", drawn by {clusters.level} ({clusters.number})"
+    method = f"{drawn}; 95% intervals over examples from {counted(comparisons.resamples, 'bootstrap resample')}"
     if comparisons.family:
+        smallest = 1 / (comparisons.most + 1)
         corrected = min(1.0, comparisons.family * smallest)
-        method += f", paired for p; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"
+        how = "paired for p" if comparisons.test == "bootstrap" else "p from approximate randomisation"
+        more = (
+            f" (up to {comparisons.most} where that left a verdict open)"
+            if comparisons.most > comparisons.resamples
+            else ""
+        )
+        method += f", {how}{more}; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"
     yield method
+    if clusters.too_few:
+        yield (
+            f"{_listed(clusters.too_few)}: too few to be drawn (at least {FEWEST}), so intervals and tests hold for "
+            "these and not for others"
+        )
     for baseline in ("base", "sft"):  # a control is not missed where none was asked for
         count = sum(row.trainer == baseline for row in group.rows)
         if count != 1:
             yield f"{'no' if not count else 'more than one'} {baseline} row: {_untested(baseline, count)}"
+
+
+def _power(group: Group, comparisons: Comparisons) -> Iterator[str]:
+    """What this test set could show at all."""
+    figures = []
+    for metric in group.metrics:
+        its = [
+            test.detectable
+            for (_, name, baseline), test in comparisons.tests.items()
+            if name == metric.name and baseline != "control" and test.detectable is not None
+        ]
+        if its:
+            figures.append(f"{metric.display} {median(its):.{decimals_of(metric.scale)}f}")
+    if figures:
+        yield (
+            "power: the smallest difference from base or sft that these examples show with probability "
+            f"{POWER:g} after the correction (median of the tests): {_listed(figures)}"
+        )
+
+
+def _ranks(group: Group) -> Iterator[str]:
+    if ranked(group):
+        yield (
+            "ranks are intervals: 1 + how many rows are significantly better, to n − how many are worse (Holm over all "
+            "pairs of a column); the rank over all leaves out the families of the reward's own metrics, and families "
+            "weigh equally"
+        )
+    rewards = {term for row in group.rows if row.reward and not row.is_control for term in reward_terms(row.reward)}
+    learned = [metric for metric in group.metrics if metric.family == "learned"]
+    if rewards and not learned:
+        yield "no learned metric is measured: add one that no row is trained on, as with --metrics"
+    elif learned and all(metric.name in rewards for metric in learned):
+        names = _listed(metric.display for metric in learned)
+        yield f"each learned metric is some row's reward ({names}): add one that is none, which nothing here could game"
 
 
 def _untested(baseline: str, count: int) -> str:

@@ -11,16 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speechbench.errors import SpeechbenchError
-from speechbench.leaderboard.comparisons import (
-    Comparison,
-    Measured,
-    measured_and_tested,
-    planned_pairs,
-    shared_ids,
-    systems_of,
-)
+from speechbench.leaderboard.comparisons import PLANNED, Comparison, Comparisons, comparison, planned_pairs
+from speechbench.leaderboard.counting import Tick
 from speechbench.leaderboard.statistics import interval
 from speechbench.leaderboard.store import Group
+from speechbench.leaderboard.systems import shared_ids, systems_of
+from speechbench.leaderboard.testing import Measured, measured_and_tested
 from speechbench.runs import Run
 
 
@@ -74,11 +70,19 @@ class SampledCell:
     sharpening: bool
 
 
-def compare_sampled(group: Group, resamples: int) -> SampledComparisons | None:
+def compare_sampled(
+    group: Group, greedy: Comparisons, resamples: int | None, tick: Tick | None = None
+) -> SampledComparisons | None:
     """Measures the sampled answers of every row whose runs have them, and tests them against base's.
 
     The passes of all seeds are averaged on each resample of the examples, as seeds are on the board. The family is
     fixed before any result is seen: every metric, times every row that is tested against base.
+
+    Args:
+        group: The runs.
+        greedy: What was computed of their greedy answers: clusters and test are the same here.
+        resamples: As of `measured_and_tested`.
+        tick: As of `measured_and_tested`.
 
     Returns:
         `None` where no run has sampled answers.
@@ -102,10 +106,18 @@ def compare_sampled(group: Group, resamples: int) -> SampledComparisons | None:
         )
     pairs = planned_pairs(group, ["base"])
     rows = systems_of(group, shared_ids(group), lambda run: run.passes)
-    measured, tests = measured_and_tested(rows, pairs, len(pairs), resamples)
+    cluster = None if greedy.clusters is None else greedy.clusters.of
+    measured, tested = measured_and_tested(rows, pairs, {PLANNED: len(pairs)}, resamples, cluster, greedy.test, tick)
+    lower = {metric.name: metric.lower_is_better for metric in group.metrics}
+    tests = {}
+    for (place, metric, baseline), found in tested.items():
+        base = group.rows[pairs[place, metric, baseline].theirs[0]].label
+        compared = comparison(found, base, len(pairs), lower[metric])
+        if compared is not None:
+            tests[place, metric] = compared
     ((temperature, top_p, passes),) = drawn
     how = SampledHow(temperature, top_p, passes, len(pairs))
-    return SampledComparisons(how, measured, {(place, metric): its for (place, metric, _), its in tests.items()})
+    return SampledComparisons(how, measured, tests)
 
 
 def sampled_cell(sampled: SampledComparisons, at: tuple[int, str], greedy: Comparison | None) -> SampledCell | None:

@@ -1,35 +1,30 @@
-"""Tests of differences: paired bootstrap over examples, Holm's correction, spread over seeds.
+"""What is inferred from resamples and seeds: intervals, p values, Holm's correction, the spread over seeds, power.
 
 One draw of examples is shared by all runs (Koehn, 2004, "Statistical Significance Tests for Machine
-Translation Evaluation"), so that differences are paired. A resample of a corpus is a vector of counts per
-example; its statistics are counts times statistics, so all corpus scores are matrix products.
+Translation Evaluation"), so that differences are paired; `speechbench.leaderboard.resampling` draws.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist, fmean
 
 import numpy as np
-import numpy.typing as npt
 
-from speechbench.errors import UsageError
-from speechbench.rewards.aggregate import AGGREGATES
+from speechbench.leaderboard.resampling import Array
 
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-RESAMPLES = 10_000
-SEED = 250916990
-"""Of the draw of examples: a constant, so that the same runs always give the same board."""
-
+ALPHA = 0.05
 CONFIDENCE = 0.95
 TIE = 1e-9
 """Differences closer than this are rounding, and count as equal."""
 
-CELLS_AT_ONCE = 1_000_000
-"""Of a block of resamples: 8 MB for its draw and 8 for its counts, whatever the size of the test set and B."""
+POWER = 0.8
+"""How often a difference as large as `detectable` says is found."""
+
+_SURE = 0.001  # how often a bound of a p value may be wrong
 
 
 @dataclass(frozen=True)
@@ -45,113 +40,41 @@ class SeedSpread:
     interval: tuple[float, float]
 
 
-def resample_counts(examples: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[Array]:
-    """Draws resamples of the test set with replacement, block by block.
-
-    Args:
-        examples: Size n of the test set, and of each resample.
-        resamples: B.
-        seed: Of the draw.
-
-    Yields:
-        How often each example was drawn, shape [resample, example]; B rows over all blocks. The next block
-        overwrites it.
-    """
-    generator = np.random.default_rng(seed)
-    block = max(1, min(resamples, CELLS_AT_ONCE // examples))
-    counts = np.empty((block, examples))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = generator.integers(examples, size=(rows, examples))
-        for row in range(rows):  # one at a time: what is counted then stays in the processor's cache
-            counts[row] = np.bincount(drawn[row], minlength=examples)
-        yield counts[:rows]
-
-
-def check_resamples(resamples: int) -> None:
-    """Refuses a number of resamples that is none.
-
-    Raises:
-        UsageError: If it is no whole number, or not positive.
-    """
-    if not isinstance(resamples, int) or resamples < 1:
-        raise UsageError(f"resamples={resamples!r}: give a whole number of at least 1, as in resamples={RESAMPLES}")
-
-
-def bootstrap(
-    statistics: Sequence[Array],
-    aggregates: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-    applies: Sequence[Mask | None] | None = None,
-) -> tuple[Array, Array]:
-    """Corpus scores of systems on the whole test set and on resamples of it, the same resamples for all.
-
-    Args:
-        statistics: Per system its sufficient statistics, shape [example, statistic]; row i of all is the same
-            example.
-        aggregates: Per system the name in `AGGREGATES`.
-        resamples: B.
-        seed: Of the draw.
-        applies: Per system to which examples its metric applies, shape [example]; the others count for nothing.
-            `None` for all. Statistics cannot tell: an empty hypothesis with an empty reference is all zeros too,
-            and right.
-
-    Returns:
-        Scores, shape [system], and scores of resamples, shape [system, resample]; NaN where a metric applies
-        to none of the examples drawn.
-
-    Raises:
-        UsageError: If the number of resamples is not positive.
-    """
-    check_resamples(resamples)
-    partial = {s: mask for s, mask in enumerate(applies or ()) if mask is not None and not mask.all()}
-    statistics = [np.where(partial[s][:, None], its, 0.0) if s in partial else its for s, its in enumerate(statistics)]
-    masks = {mask.tobytes(): mask for mask in partial.values()}  # each once
-    applicable = np.stack([*masks.values()], axis=1).astype(np.float64) if masks else None
-    undrawn = np.empty((resamples, len(masks)), dtype=np.bool_)
-    scores, draws = np.empty(len(statistics)), np.empty((len(statistics), resamples))
-    kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and number of statistics to the systems that share them
-    for system, (name, its) in enumerate(zip(aggregates, statistics, strict=True)):
-        kinds.setdefault((name, its.shape[1]), []).append(system)
-    columns = {kind: np.concatenate([statistics[s] for s in systems], axis=1) for kind, systems in kinds.items()}
-
-    def aggregated(kind: tuple[str, int], sums: Array) -> Array:
-        """From shape [..., system * statistic] to [system, ...]."""
-        name, width = kind
-        return np.moveaxis(AGGREGATES[name](sums.reshape(*sums.shape[:-1], -1, width)), -1, 0)
-
-    with np.errstate(all="ignore"):
-        for kind, systems in kinds.items():
-            scores[systems] = aggregated(kind, columns[kind].sum(axis=0))
-        done = 0
-        for counts in resample_counts(len(statistics[0]), resamples, seed) if statistics else ():
-            for kind, systems in kinds.items():
-                draws[systems, done : done + len(counts)] = aggregated(kind, counts @ columns[kind])
-            if applicable is not None:
-                undrawn[done : done + len(counts)] = counts @ applicable == 0
-            done += len(counts)
-    places = {key: place for place, key in enumerate(masks)}
-    for system, mask in partial.items():
-        draws[system, undrawn[:, places[mask.tobytes()]]] = np.nan
-        if not mask.any():
-            scores[system] = np.nan
-    return scores, draws
-
-
 def interval(draws: Array) -> tuple[float, float] | None:
     """95% percentile interval of a score's or a difference's resamples, shape [resample].
 
     Returns:
         Both ends; `None` where no resample has a score.
     """
-    outside = 50 * (1 - CONFIDENCE)
-    missing = np.isnan(draws)
-    if missing.all():
+    known = draws[~missing] if (missing := np.isnan(draws)).any() else draws
+    if not len(known):
         return None
-    percentile = np.nanpercentile if missing.any() else np.percentile  # the plain one is ten times as fast
-    low, high = percentile(draws, (outside, 100 - outside))
-    return float(low), float(high)
+    outside = (1 - CONFIDENCE) / 2
+    return _quantile(known, outside), _quantile(known, 1 - outside)
+
+
+def _quantile(values: Array, probability: float) -> float:
+    """As numpy's, whose checks take ten times as long as the work."""
+    place = probability * (len(values) - 1)
+    below = min(int(place), len(values) - 1)
+    above = min(below + 1, len(values) - 1)
+    low, high = np.partition(values, (below, above))[[below, above]].tolist()
+    return float(low + (high - low) * (place - below))
+
+
+def exceed(differences: Array, draws: Array) -> Array:
+    """How many resampled differences stray from a difference at least as far as it lies from 0.
+
+    Args:
+        differences: d, shape [test].
+        draws: d*, shape [test, resample]; one without a score counts against the difference.
+
+    Returns:
+        #{|d* - d| >= |d|}, shape [test].
+    """
+    away = draws - differences[:, None]
+    nearer = np.abs(away, out=away) < np.abs(differences[:, None]) - TIE
+    return np.asarray(draws.shape[1] - np.count_nonzero(nearer, axis=1), np.float64)
 
 
 def paired_p(difference: float, draws: Array) -> float:
@@ -169,8 +92,58 @@ def paired_p(difference: float, draws: Array) -> float:
         difference: d, of the two corpus scores.
         draws: d*, the same difference on resamples, shape [resample].
     """
-    nearer = np.abs(draws - difference) < abs(difference) - TIE
-    return (1 + int(np.count_nonzero(~nearer))) / (len(draws) + 1)
+    return float(1 + exceed(np.array([difference]), draws[None])[0]) / (len(draws) + 1)
+
+
+def p_bounds(exceeding: Array, resamples: Array) -> tuple[Array, Array]:
+    """Between which bounds the p lies that endless resampling would give, wrong at most once in a thousand times.
+
+    By Chernoff's inequality in its exact form: with the share q of B resamples beyond the difference, a p further from
+    q than B·KL(q‖p) = ln(2/0.001) is not to be believed.
+
+    Args:
+        exceeding: How many resamples stray as far as the difference, shape [test].
+        resamples: B of each, shape [test].
+    """
+    share = exceeding / resamples
+    budget = math.log(2 / _SURE) / resamples
+
+    def bound(low: Array, high: Array, upward: bool) -> Array:
+        for _ in range(50):
+            middle = (low + high) / 2
+            beyond = _divergence(share, middle) > budget
+            low, high = np.where(beyond != upward, middle, low), np.where(beyond != upward, high, middle)
+        return (low + high) / 2
+
+    return bound(np.zeros_like(share), share, False), bound(share, np.ones_like(share), True)
+
+
+def _divergence(q: Array, p: Array) -> Array:
+    """KL(q‖p) of two coins."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heads = np.where(q > 0, q * np.log(q / p), 0.0)
+        tails = np.where(q < 1, (1 - q) * np.log((1 - q) / (1 - p)), 0.0)
+    found: Array = np.nan_to_num(heads + tails, nan=0.0, posinf=math.inf)
+    return found
+
+
+def detectable(draws: Array, family: int) -> float | None:
+    """The smallest difference that this test set would show: with probability 0.8, after the correction for many tests.
+
+    (z(1 - α/2m) + z(0.8)) · standard error, the textbook's for two paired means; the standard error is that of the
+    resampled differences, m the size of the family, as at the strictest step of Holm's correction.
+
+    Args:
+        draws: Of the difference, shape [resample].
+        family: m.
+
+    Returns:
+        On the field's scale; `None` where some resamples have no score.
+    """
+    if np.isnan(draws).any():
+        return None
+    normal = NormalDist()
+    return float((normal.inv_cdf(1 - ALPHA / (2 * max(family, 1))) + normal.inv_cdf(POWER)) * draws.std())
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
@@ -203,6 +176,73 @@ def seed_spread(scores: Sequence[float]) -> SeedSpread | None:
     return SeedSpread(deviation, (mean - half, mean + half))
 
 
+@dataclass(frozen=True)
+class SeedTest:
+    """A difference over the seeds of training, on the whole test set.
+
+    Attributes:
+        seeds: How many; of two rows with different numbers, the smaller.
+        interval: 95% t interval of the difference, with n - 1 degrees of freedom.
+        p: Two-sided, of the t test.
+    """
+
+    seeds: int
+    interval: tuple[float, float]
+    p: float
+
+
+def seed_test(mine: Mapping[int | None, float], theirs: Mapping[int | None, float]) -> SeedTest | None:
+    """Student's t test of two rows' scores over their seeds.
+
+    Rows of the same seeds are paired by them; of others the variances are added, with the degrees of freedom of the row
+    with fewer seeds, which is never too bold. A row of one run (as the base model's) stands as it is.
+
+    Args:
+        mine: Score by seed.
+        theirs: Score by seed.
+
+    Returns:
+        `None` where neither row has two seeds.
+    """
+    several = [scores for scores in (mine, theirs) if len(scores) > 1]
+    if not several:
+        return None
+    difference = fmean(mine.values()) - fmean(theirs.values())
+    if mine.keys() == theirs.keys():
+        variance = _variance([mine[seed] - theirs[seed] for seed in mine]) / len(mine)
+    else:
+        variance = sum(_variance(list(scores.values())) / len(scores) for scores in several)
+    seeds = min(map(len, several))
+    error = math.sqrt(variance)
+    half = t_quantile(0.5 + CONFIDENCE / 2, seeds - 1) * error
+    if error == 0:  # all seeds alike
+        return SeedTest(seeds, (difference, difference), float(abs(difference) <= TIE))
+    p = 2 * max(0.0, 1 - _t_cdf(abs(difference) / error, seeds - 1))
+    return SeedTest(seeds, (difference - half, difference + half), min(p, 1.0))
+
+
+def paired_seeds_p(differences: Array) -> Array:
+    """`seed_test`'s p for many pairs of rows with the same seeds.
+
+    Args:
+        differences: Of the scores seed by seed, shape [pair, seed].
+    """
+    seeds = differences.shape[1]
+    means = differences.mean(axis=1)
+    errors = differences.std(axis=1, ddof=1) / math.sqrt(seeds)
+    found = np.where(np.abs(means) <= TIE, 1.0, 0.0)
+    for place in np.nonzero(errors > 0)[0].tolist():
+        found[place] = min(1.0, 2 * max(0.0, 1 - _t_cdf(abs(means[place]) / errors[place], seeds - 1)))
+    return found
+
+
+def _variance(values: Sequence[float]) -> float:
+    """With n − 1, in plain Python: of five numbers that is ten times as fast as an array's."""
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t for a probability of at least 0.5, by bisection of its distribution function."""
     low, high = 0.0, 1.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
-from speechbench.runs import MetricInfo, Run, find_runs
+from speechbench.runs import MetricInfo, Run, read_run, run_folders
 
+_READERS = 2  # what is hashed and read from the disk leaves other threads to their work
 TRAINER_ORDER = ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
@@ -71,16 +73,30 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
-    """What stands on one board: the runs of one ablation on one benchmark.
+class Broken:
+    """A run folder, or a file of it, that cannot be read: it counts for nothing, and the rest goes on.
 
     Attributes:
-        ablation: Name of the folder that holds the runs.
+        folder: Where it lies.
+        reason: What is wrong with it and how to mend it.
+    """
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """What stands on one board: the runs of one ablation on one benchmark, or of several on the same data.
+
+    Attributes:
+        ablation: Name of the folder that holds the runs; of several, with plus signs between.
         benchmark: Its spec.
         split: That all were measured on.
         data_fingerprint: Of its examples, the same for all.
         metrics: All that some run was measured with, in the benchmark's order.
         rows: In the board's order: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
+        broken: What of it cannot be read. A run whose answers cannot be read counts as unfinished.
     """
 
     ablation: str
@@ -89,6 +105,7 @@ class Group:
     data_fingerprint: str
     metrics: tuple[MetricInfo, ...]
     rows: tuple[Row, ...]
+    broken: tuple[Broken, ...] = ()
 
     @property
     def runs(self) -> list[Run]:
@@ -96,31 +113,71 @@ class Group:
         return [run for row in self.rows for run in row.runs]
 
 
-def groups(out: Path | str, only: Collection[str] | None = None) -> list[Group]:
-    """The runs under a folder, one group for each ablation and benchmark.
+def groups(
+    out: Path | str | Sequence[Path | str], only: Collection[str] | None = None, together: bool = False
+) -> list[Group]:
+    """The runs under folders, one group for each ablation and benchmark.
 
     Args:
-        out: The folder.
+        out: The folder, or several.
         only: Ids of the runs that count; `None` for all.
+        together: One group for all ablations on the same data; a run that several of them have counts once.
 
     Raises:
-        SpeechbenchError: If there are none, one cannot be read, or two of a group do not compare.
+        SpeechbenchError: If there is none that can be read, or two of a group do not compare.
     """
-    found: dict[tuple[Path, str], list[Run]] = {}
-    for run in find_runs(out, only):
-        found.setdefault((run.folder.resolve().parent, run.info.benchmark), []).append(run)
+    outs = [out] if isinstance(out, (str, Path)) else list(out)
+    runs, broken = _read(outs, only)
+    found: dict[tuple[object, ...], dict[str, Run]] = {}
+    for run in runs:
+        ablation = run.folder.resolve().parent
+        key = (run.info.benchmark, run.info.data_fingerprint) if together else (ablation, run.info.benchmark)
+        its = found.setdefault(key, {})
+        its.setdefault(run.info.id if together else str(run.folder.resolve()), run)
     if not found:
-        raise SpeechbenchError(f"{out} holds no runs: make some with `speechbench ablate --out {out}`")
-    return [_group(folder.name, runs) for (folder, _), runs in sorted(found.items())]
+        where = " and ".join(map(str, outs))
+        if broken:
+            raise SpeechbenchError(f"{where} holds no run that can be read: {broken[0].reason}")
+        raise SpeechbenchError(f"{where} holds no runs: make some with `speechbench ablate --out {outs[0]}`")
+    made, left = [], list(broken)
+    for its in found.values():
+        ablations = {run.folder.resolve().parent: None for run in its.values()}
+        here = [each for each in left if each.folder.resolve().parent in ablations]
+        left = [each for each in left if each not in here]
+        made.append(_group(" + ".join(folder.name for folder in ablations), list(its.values()), tuple(here)))
+    made.sort(key=lambda group: (group.ablation, group.benchmark))
+    if left:  # of ablations of which nothing can be read
+        made[0] = replace(made[0], broken=(*made[0].broken, *left))
+    return made
 
 
-def _group(ablation: str, runs: list[Run]) -> Group:
+def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[list[Run], list[Broken]]:
+    folders = {folder.resolve(): folder for out in outs for folder in run_folders(out, only)}
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(_read_one, folders.values()))
+    return [run for run, _ in found if run is not None], [broken for _, broken in found if broken is not None]
+
+
+def _read_one(folder: Path) -> tuple[Run | None, Broken | None]:
+    try:
+        run = read_run(folder)
+    except (SpeechbenchError, OSError) as error:
+        return None, Broken(folder, str(error))
+    try:
+        if run.finished:
+            run.samples, run.passes, run.log  # noqa: B018  each is read and checked now
+    except (SpeechbenchError, OSError) as error:
+        return replace(run, result=None), Broken(folder, str(error))
+    return run, None
+
+
+def _group(ablation: str, runs: list[Run], broken: tuple[Broken, ...]) -> Group:
     _check_data(runs)
     metrics = _metrics(runs)
     places = {metric.name: place for place, metric in enumerate(metrics)}
     rows = sorted(_rows(runs), key=lambda row: _place(row, places))
     info = runs[0].info
-    return Group(ablation, info.benchmark, info.split, info.data_fingerprint, metrics, tuple(rows))
+    return Group(ablation, info.benchmark, info.split, info.data_fingerprint, metrics, tuple(rows), broken)
 
 
 def _check_data(runs: list[Run]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from speechbench.grammar import parse_expression
 from speechbench.leaderboard.comparisons import Comparison, Comparisons, compare
+from speechbench.leaderboard.counting import Tick
+from speechbench.leaderboard.entries import Entry, entries
+from speechbench.leaderboard.figures import FIGURES, RANK, Column, figure, is_worse, sft_place
+from speechbench.leaderboard.goodhart import Goodhart, goodhart
 from speechbench.leaderboard.notes import notes
+from speechbench.leaderboard.ranks import Overall, against, overall, ranks, reward_terms
 from speechbench.leaderboard.sampled import (
     SampledCell,
     SampledComparisons,
@@ -16,49 +19,10 @@ from speechbench.leaderboard.sampled import (
     compare_sampled,
     sampled_cell,
 )
-from speechbench.leaderboard.statistics import RESAMPLES, TIE, SeedSpread, interval, seed_spread
-from speechbench.leaderboard.store import Group, Row, groups
-from speechbench.runs import MetricInfo, Run
-from speechbench.specs import Spec, as_spec
+from speechbench.leaderboard.statistics import ALPHA, TIE, SeedSpread, interval, seed_spread
+from speechbench.leaderboard.store import Group, Row
+from speechbench.runs import MetricInfo
 from speechbench.tables import decimals_of
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the board.
-
-    Attributes:
-        key: The metric's spec, or the name of a figure of health or cost.
-        title: What stands over it.
-        kind: "metric", "health" or "cost".
-        unit: "points" on the field's scale, "share" from 0 to 1, "ratio", "s" or "runs".
-        decimals: How many are worth showing, in the unit it is shown in (shares as per cent).
-        lower_is_better: Whether it is a metric that counts errors.
-    """
-
-    key: str
-    title: str
-    kind: str
-    unit: str
-    decimals: int
-    lower_is_better: bool = False
-
-    @property
-    def heading(self) -> str:
-        """The title, with an arrow where lower is better."""
-        return heading(self.title, self.lower_is_better)
-
-
-FIGURES = (
-    Column("empty", "empty", "health", "share", 1),
-    Column("truncated", "truncated", "health", "share", 1),
-    Column("copied", "copied", "health", "share", 1),
-    Column("repeated", "repeated", "health", "share", 1),
-    Column("length_ratio", "length", "health", "ratio", 2),
-    Column("seconds", "seconds", "cost", "s", 0),
-    Column("seeds", "seeds", "cost", "runs", 0),
-)
-"""What stands right of the metrics; "seconds" is the wall time of one training, earlier stages included."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +38,10 @@ class Cell:
         control: Against the row of the same training on the shuffled reward.
         sampled: What sampled answers score, where they were asked for; all else is of greedy ones.
         trained_on: Whether the column's metric is the row's reward or a part of it.
-        best: Whether no row of the board is better, those aside that were given something else than the speech.
+        best: Whether no row in competition is better.
+        level_with_best: Whether it is the best, or not separable from it: no significant difference was found.
+        rank: Interval of the row's rank in this column; see `ranks`.
+        worse_than_sft: Of figures of health, whether SFT's is better.
     """
 
     value: float | None
@@ -86,6 +53,9 @@ class Cell:
     sampled: SampledCell | None = None
     trained_on: bool = False
     best: bool = False
+    level_with_best: bool = False
+    rank: tuple[int, int] | None = None
+    worse_than_sft: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +70,7 @@ class BoardRow:
         seeds: Of its finished runs; empty for base.
         run_ids: Of its finished runs.
         cells: One for each column.
+        overall: The row's rank over all metrics but its own; `None` where it has none, as with one seed.
     """
 
     label: str
@@ -109,6 +80,7 @@ class BoardRow:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     cells: tuple[Cell, ...]
+    overall: Overall | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +93,17 @@ class Board:
         split: Of it, that all runs were measured on.
         data_fingerprint: Of that split.
         examples: How many it has; 0 while no run is finished.
-        resamples: B of the bootstrap.
+        clusters: By what they are resampled, and how many there are of it: ("speaker", 40).
+        test: What p is of: "bootstrap" or "randomisation".
+        resamples: B of every score.
+        most_resamples: B of the test that was given most.
         family: How many tests Holm's correction is over.
-        columns: Metrics in the benchmark's order, health, costs.
+        alpha: Level of significance.
+        columns: Metrics in the benchmark's order, the rank over them, health, costs.
         rows: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
+        goodhart: What each reward gained on its own metric, and on the others.
+        runs: All runs behind it.
+        broken: What cannot be read: its folder, and what is wrong with it.
         notes: What a reader must know.
         sampled: How sampled answers were drawn and tested; `None` where there are none.
     """
@@ -134,88 +113,106 @@ class Board:
     split: str
     data_fingerprint: str
     examples: int
+    clusters: tuple[str, int]
+    test: str
     resamples: int
+    most_resamples: int
     family: int
     columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
+    goodhart: tuple[Goodhart, ...]
+    runs: tuple[Entry, ...]
+    broken: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     sampled: SampledHow | None = None
+    alpha: float = ALPHA
+
+    @property
+    def smallest_p(self) -> tuple[float, float]:
+        """The smallest p that the resamples allow, as it is and after Holm's correction."""
+        raw = 1 / (self.most_resamples + 1)
+        return raw, min(1.0, self.family * raw)
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""
-        from speechbench.leaderboard.render import to_markdown
+        from speechbench.leaderboard.render.as_markdown import to_markdown
 
         return to_markdown(self)
 
 
-def leaderboard(
-    folder: Path | str = "runs", resamples: int = RESAMPLES, only: Collection[str] | None = None
-) -> list[Board]:
-    """Reads run folders and computes what they amount to.
-
-    Args:
-        folder: Of ablations, one ablation's, or one run's.
-        resamples: B of the bootstrap.
-        only: Ids of the runs that count; `None` for all.
-
-    Returns:
-        One board for each ablation and benchmark.
-
-    Raises:
-        SpeechbenchError: If there are no runs, one cannot be read, or two of a board do not compare.
-        UsageError: If the number of resamples is not positive.
-    """
-    return [board(group, resamples) for group in groups(folder, only)]
-
-
-def board(group: Group, resamples: int = RESAMPLES) -> Board:
+def board_of(group: Group, resamples: int | None = None, test: str = "bootstrap", tick: Tick | None = None) -> Board:
     """The board of one group of runs.
 
+    Args:
+        group: The runs.
+        resamples: B; `None` for 2,000 and more where these leave a verdict open, up to 20·m/α.
+        test: "bootstrap" or "randomisation".
+        tick: Told of resamples done.
+
     Raises:
-        SpeechbenchError: If samples cannot be read, or runs were not tested on the same examples.
+        SpeechbenchError: If runs were not tested on the same examples.
+        UsageError: If the number of resamples is not positive, or there is no such test.
     """
-    comparisons, sampled = compare(group, resamples), compare_sampled(group, resamples)
-    columns = (*map(_metric_column, group.metrics), *FIGURES)
-    seconds = _training_seconds(group.runs)
-    cells = [
-        [
-            _cell(place, row, column, comparisons, sampled)
-            if column.kind == "metric"
-            else Cell(_figure(row, column.key, seconds))
-            for column in columns
-        ]
-        for place, row in enumerate(group.rows)
-    ]
-    competing = [its for row, its in zip(group.rows, cells, strict=True) if row.input_control is None]
-    for index, column in enumerate(columns):
-        if column.kind == "metric":
-            _mark_best(competing, index, column.lower_is_better)
+    comparisons = compare(group, resamples, test, tick)
+    sampled = compare_sampled(group, comparisons, resamples, tick)
+    clusters = comparisons.clusters
+    columns = (*map(_metric_column, group.metrics), RANK, *FIGURES)
+    cells = _cells(group, columns, comparisons, sampled)
     return Board(
         ablation=group.ablation,
         benchmark=group.benchmark,
         split=group.split,
         data_fingerprint=group.data_fingerprint,
         examples=comparisons.examples,
-        resamples=resamples,
+        clusters=("example", 0) if clusters is None else (clusters.level, clusters.number),
+        test=test,
+        resamples=comparisons.resamples,
+        most_resamples=comparisons.most,
         family=comparisons.family,
         columns=columns,
-        rows=tuple(_row(row, tuple(its)) for row, its in zip(group.rows, cells, strict=True)),
-        notes=tuple(notes(group, comparisons, resamples, sampled)),
+        rows=tuple(_row(place, row, cells[place], group) for place, row in enumerate(group.rows)),
+        goodhart=goodhart(group, comparisons),
+        runs=(runs := entries(group)),
+        broken=tuple((str(each.folder), each.reason) for each in group.broken),
+        notes=tuple(notes(group, comparisons, runs, sampled)),
         sampled=None if sampled is None else sampled.how,
     )
 
 
 def _metric_column(metric: MetricInfo) -> Column:
     decimals = decimals_of(metric.scale)
-    return Column(metric.name, metric.display, "metric", "points", decimals, metric.lower_is_better)
+    return Column(metric.name, metric.display, "metric", "points", decimals, metric.lower_is_better, metric.family)
 
 
-def heading(title: str, lower_is_better: bool) -> str:
-    """What stands over a metric's scores."""
-    return f"{title} ↓" if lower_is_better else title
+def _cells(
+    group: Group, columns: Sequence[Column], comparisons: Comparisons, sampled: SampledComparisons | None
+) -> list[list[Cell]]:
+    """Of each row its cells."""
+    ranked = ranks(group, comparisons)
+    runs = {run.info.id: run for run in group.runs}
+    sft = sft_place(group.rows)
+    table: list[list[Cell]] = [[] for _ in group.rows]
+    for column in columns:
+        if column.kind == "metric":
+            its = [_cell(place, row, column, comparisons, sampled) for place, row in enumerate(group.rows)]
+            its = [replace(cell, rank=ranked.get((place, column.key))) for place, cell in enumerate(its)]
+            _mark_best(its, group.rows, column, comparisons)
+        elif column.kind == "rank":
+            its = [Cell(None) for _ in group.rows]  # the row's `overall` says it
+        else:
+            values = [figure(row, column.key, runs) for row in group.rows]
+            baseline = None if sft is None else values[sft]
+            its = [
+                Cell(value, worse_than_sft=row.is_trained and is_worse(column, value, baseline))
+                for value, row in zip(values, group.rows, strict=True)
+            ]
+        for cells, cell in zip(table, its, strict=True):
+            cells.append(cell)
+    return table
 
 
-def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
+def _row(place: int, row: Row, cells: Sequence[Cell], group: Group) -> BoardRow:
+    ranks_of = {m.name: cell.rank for m, cell in zip(group.metrics, cells, strict=False) if cell.rank is not None}
     return BoardRow(
         label=row.label,
         trainer=row.trainer,
@@ -223,7 +220,8 @@ def _row(row: Row, cells: tuple[Cell, ...]) -> BoardRow:
         control=row.is_control,
         seeds=tuple(run.info.seed for run in row.finished if run.info.seed is not None),
         run_ids=tuple(run.info.id for run in row.finished),
-        cells=cells,
+        cells=tuple(cells),
+        overall=overall(row, group.metrics, ranks_of),
     )
 
 
@@ -236,7 +234,7 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons, sample
     return Cell(
         value=measured.score,
         interval=interval(measured.draws),
-        seeds=seed_spread(measured.by_seed),
+        seeds=seed_spread(list(measured.by_seed.values())),
         base=base,
         sft=comparisons.tests.get((place, column.key, "sft")),
         control=comparisons.tests.get((place, column.key, "control")),
@@ -245,50 +243,23 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons, sample
     )
 
 
-def _training_seconds(runs: Sequence[Run]) -> dict[str, float | None]:
-    """By run, the wall time of its training and of those it builds on; `None` if one of them is not here."""
-    by_id = {run.info.id: run for run in runs}
-
-    def of(run: Run) -> float | None:
-        own = run.result.seconds.get("train") if run.result is not None and run.info.trainer is not None else None
-        if own is None or run.info.start is None:
-            return own
-        before = of(by_id[run.info.start]) if run.info.start in by_id else None
-        return None if before is None else own + before
-
-    return {run.info.id: of(run) for run in runs}
-
-
-def _figure(row: Row, key: str, seconds: Mapping[str, float | None]) -> float | None:
-    if key == "seeds":
-        return float(len(row.finished))
-    values = [
-        seconds[run.info.id] if key == "seconds" else getattr(run.result.health, key)
-        for run in row.finished
-        if run.result is not None
-    ]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _mark_best(cells: list[list[Cell]], index: int, lower_is_better: bool) -> None:
-    values = [row[index].value for row in cells]
-    known = [value for value in values if value is not None]
-    if not known or max(known) - min(known) <= TIE:
+def _mark_best(cells: list[Cell], rows: Sequence[Row], column: Column, comparisons: Comparisons) -> None:
+    """Marks the best of a column, and what is not separable from it."""
+    values = {
+        place: cell.value
+        for place, (cell, row) in enumerate(zip(cells, rows, strict=True))
+        if cell.value is not None and not row.is_control
+    }
+    if not values or max(values.values()) - min(values.values()) <= TIE:
         return  # where all are equal, none is best
-    best = min(known) if lower_is_better else max(known)
-    for row, value in zip(cells, values, strict=True):
-        if value is not None and abs(value - best) <= TIE:
-            row[index] = replace(row[index], best=True)
+    best = min(values.values()) if column.lower_is_better else max(values.values())
+    first = [place for place, value in values.items() if abs(value - best) <= TIE]
+    for place in values:
+        is_best = place in first
+        is_level = is_best or any(_is_level(comparisons, column.key, place, other) for other in first)
+        cells[place] = replace(cells[place], best=is_best, level_with_best=is_level)
 
 
-def reward_terms(reward: str) -> set[str]:
-    """The specs that a reward is made of: of `0.7*bleu + comet(model=x)` these are `bleu`, `comet(model=x)`."""
-    return _terms(parse_expression(reward))
-
-
-def _terms(spec: Spec) -> set[str]:
-    _, inner = spec.weighted
-    if not (inner.is_sum or inner.is_product):
-        return {str(inner)}
-    return {term for part in inner.arguments for term in _terms(as_spec(part))}
+def _is_level(comparisons: Comparisons, metric: str, place: int, best: int) -> bool:
+    key = (metric, min(place, best), max(place, best))
+    return key in comparisons.verdicts and against(comparisons, metric, place, best) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.leaderboard.table import heading
+from speechbench.leaderboard.figures import heading
 from speechbench.tables import NOTHING, packed
 
 if TYPE_CHECKING:

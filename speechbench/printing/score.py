@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbench.leaderboard.comparisons import ALPHA
+from speechbench.leaderboard.figures import heading
 from speechbench.leaderboard.notes import LOWER, applicability, signature_text
-from speechbench.leaderboard.render import MARK_STYLES, MARKS
-from speechbench.leaderboard.table import heading
+from speechbench.leaderboard.render.as_terminal import MARK_STYLES
+from speechbench.leaderboard.render.texts import MARKS
+from speechbench.leaderboard.statistics import ALPHA
 from speechbench.tables import NOTHING, counted, decimals_of, interval_text, p_text, packed
 
 if TYPE_CHECKING:

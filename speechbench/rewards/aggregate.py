@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def rate(sums: Floats, scale: float = 100.0) -> Floats:
     return scale * np.divide(errors, length, out=np.asarray(errors > 0, dtype=np.float64), where=length > 0)
 
 
-def bleu(sums: Floats, effective_order: bool = False) -> Floats:
+def bleu(sums: Floats, effective_order: bool = False, exact: bool = True) -> Floats:
     """BLEU with exponential smoothing, equal to sacrebleu's to the last bit.
 
     Papineni et al. 2002; smoothing is method 3 of Chen and Cherry 2014 (mteval-v13a).
@@ -55,6 +56,7 @@ def bleu(sums: Floats, effective_order: bool = False) -> Floats:
             shape [..., 10].
         effective_order: Leave out the orders that the hypothesis is too short for, as is meant for single sentences;
             without it, as for a corpus, one such order makes the score 0.
+        exact: Without it the last bits are numpy's, which is ten times as fast: for resamples.
 
     Returns:
         Shape [...], from 0 to 100.
@@ -67,15 +69,15 @@ def bleu(sums: Floats, effective_order: bool = False) -> Floats:
     # Without a single match BLEU is 0.
     defined = (correct > 0).any(axis=0) & (effective_order | (orders == BLEU_ORDER))
     missed = correct == 0
-    halvings = 2.0 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
-    precisions = np.divide(
-        100.0 * np.where(missed, 1.0, correct),
-        np.where(missed, halvings, 1.0) * total,
-        out=np.ones_like(total),
-        where=counted,
-    )
+    numerators, denominators = 100.0 * correct, total
+    if missed.any():
+        halvings = 2.0 ** np.cumsum(missed, axis=0)  # the k-th order without a match counts as 1 / 2^k matches
+        numerators = np.where(missed, 100.0, numerators)
+        denominators = np.where(missed, halvings, 1.0) * total
+    precisions = np.divide(numerators, denominators, out=np.ones_like(total), where=counted)
     score = np.zeros(columns.shape[1])
-    score[defined] = _bleu_of_one(*columns[-2:, defined], orders[defined], *precisions[:, defined])
+    of_all = _bleu_of_one if exact else _bleu_of_many
+    score[defined] = of_all(*columns[-2:, defined], orders[defined], *precisions[:, defined])
     return score.reshape(shape)
 
 
@@ -86,6 +88,12 @@ def _one_bleu(hypothesis_length: float, reference_length: float, order: int, *pr
 
 
 _bleu_of_one = np.frompyfunc(_one_bleu, 3 + BLEU_ORDER, 1)
+
+
+def _bleu_of_many(hypothesis_length: Floats, reference_length: Floats, orders: Floats, *precisions: Floats) -> Floats:
+    """The same of arrays; orders that do not count have the precision 1, whose logarithm is 0."""
+    penalty = np.exp(np.minimum(1 - reference_length / hypothesis_length, 0.0))
+    return np.asarray(penalty * np.exp(np.log(precisions).sum(axis=0) / orders))
 
 
 def chrf(sums: Floats) -> Floats:
@@ -126,3 +134,6 @@ def _columns(sums: Floats, expected: int) -> Floats:
 AGGREGATES: dict[str, Callable[[Floats], Floats]] = {"mean": mean, "rate": rate, "bleu": bleu, "chrf": chrf}
 """Name of an aggregate to the function from statistics summed over segments, shape [..., statistic], to the
 corpus score on the field's scale, shape [...]."""
+
+RESAMPLED: dict[str, Callable[[Floats], Floats]] = {**AGGREGATES, "bleu": partial(bleu, exact=False)}
+"""The same for resamples, of which there are thousands and whose last bits do not matter."""

@@ -20,6 +20,12 @@ from speechbench.rewards.measure import scores_of
 _FLOOR = 1e-4  # added to a group's standard deviation, as TRL does
 
 
+def families_of(reward: Reward) -> tuple[str, ...]:
+    """The families of what a reward is made of, sorted."""
+    parts = reward.parts if isinstance(reward, Combined) else ()
+    return tuple(sorted({family for part in parts for family in families_of(part)} or {reward.family}))
+
+
 class Combined(Reward):
     """What sums and products share. Where one part does not apply, the whole does not.
 

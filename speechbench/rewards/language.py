@@ -8,7 +8,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechbench.errors import UsageError
+from speechbench.errors import MissingError, UsageError
 from speechbench.languages import primary
 from speechbench.libraries import needed
 from speechbench.rewards.base import Batch
@@ -125,6 +125,29 @@ class Language(ByLanguage):
                 f"write language(languages='{','.join([*self._chosen, _code(language)])}')"
             )
         return language
+
+
+def likeliest(texts: Sequence[str], language: str) -> list[str | None] | None:
+    """Which language each text looks like, by lingua's small models.
+
+    Args:
+        texts: Their first 2,000 characters count.
+        language: Code of the one that was asked for: the choice is among it and the six that models most often slip
+            into.
+
+    Returns:
+        ISO 639-1 codes, `None` for a text that tells nothing; `None` where lingua is not installed or does not know the
+        language.
+    """
+    try:
+        known = _languages()
+    except MissingError:
+        return None
+    if primary(language) not in known:
+        return None
+    detector = _detector(tuple(sorted({primary(language), *_COMMON})), "low")
+    found = detector.detect_languages_in_parallel_of([text[:_LONGEST] for text in texts])
+    return [None if its is None else _code(its) for its in found]
 
 
 @cache

@@ -168,7 +168,9 @@ class SpeechTrainer(Trainer, ABC, Generic[R]):  # type: ignore[misc]
             rollouts = self.roll_out_window(batches)
         tokens = torch.stack([r.completions.mask.sum() for r in rollouts]).sum()
         self._window_ready = time.perf_counter()
-        return [{"rollout": r} for r in rollouts], self.accelerator.reduce(tokens.to(device), "sum")
+        everyones = self.accelerator.reduce(tokens.to(device), "sum")
+        self.note(tokens=everyones)
+        return [{"rollout": r} for r in rollouts], everyones
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, R], return_outputs: bool = False, num_items_in_batch: Any = None

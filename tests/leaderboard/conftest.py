@@ -16,11 +16,27 @@ from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.runs import MetricInfo, Result, RunInfo, Sample, Score, write_result, write_run, write_samples
 
 METRICS = (
-    MetricInfo("bleu", "BLEU", "bleu", 100.0, {"name": "bleu", "metric": f"tok:13a|version:{sacrebleu.__version__}"}),
-    MetricInfo("comet", "comet[tiny]", "mean", 100.0, {"name": "comet", "checkpoint": "tiny", "revision": "3f2a"}),
-    MetricInfo("binary", "binary", "mean", 100.0, {"name": "binary"}),
+    MetricInfo(
+        "bleu",
+        "BLEU",
+        "bleu",
+        100.0,
+        {"name": "bleu", "metric": f"tok:13a|version:{sacrebleu.__version__}"},
+        family="overlap",
+    ),
+    MetricInfo(
+        "comet",
+        "comet[tiny]",
+        "mean",
+        100.0,
+        {"name": "comet", "checkpoint": "tiny", "revision": "3f2a"},
+        family="learned",
+    ),
+    MetricInfo("binary", "binary", "mean", 100.0, {"name": "binary"}, family="exact"),
 )
-WER = MetricInfo("wer", "WER", "rate", 100.0, {"name": "wer"}, lower_is_better=True)
+WER = MetricInfo("wer", "WER", "rate", 100.0, {"name": "wer"}, lower_is_better=True, family="overlap")
+SEEDS = range(5)
+"""Of a row whose difference is to count over seeds: from five on they are resampled too."""
 WORDS = ["der", "die", "das", "Mann", "Frau", "Kind", "liest", "sieht", "kauft", "Buch", "Haus", "heute", "gern"]
 
 
@@ -123,10 +139,10 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def ablation(make_run: MakeRun, tmp_path: Path) -> Path:
-    """Base, SFT, two GRPO rows with two seeds each, a mixed one and a control; returns the folder of ablations."""
+    """Base, SFT, two GRPO rows with five seeds each, a mixed one and a control; returns the folder of ablations."""
     make_run("grpo(random)", 0.5, has_control_reward=True)
     make_run("mixed-grpo(bleu)", 0.75)
-    for seed in (0, 1):
+    for seed in SEEDS:
         make_run("grpo(comet)", 0.78, seed)
         make_run("grpo(bleu)", 0.85, seed, reverse=seed == 1)
     make_run("sft", 0.65)
@@ -140,7 +156,7 @@ def controlled(make_run: MakeRun, tmp_path: Path) -> Path:
     for label, quality in (("base", 0.5), ("no-audio", 0.1), ("question-only", 0.2), ("gold-transcript", 1.0)):
         control = None if label == "base" else label
         make_run(label, quality, None, id=label, trainer=None, control=control)
-    for seed in (0, 1):
+    for seed in SEEDS:
         make_run("sft", 0.65, seed, id=f"sft-{seed}")
         for reward, quality in (("bleu", 0.8), ("random", 0.4), ("shuffled(bleu)", 0.45)):
             control = reward != "bleu"

@@ -17,8 +17,9 @@ from rich.console import Console
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard, to_json, to_markdown, to_terminal
 from speechbench.leaderboard.comparisons import Comparison
+from speechbench.leaderboard.resampling import blocks, bootstrap, seed_shares
 from speechbench.leaderboard.sampled import is_sharpening
-from speechbench.leaderboard.statistics import bootstrap, holm, paired_p
+from speechbench.leaderboard.statistics import holm, paired_p, seed_test
 from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_schema import Sampled
 from speechbench.runs import read_run, write_passes, write_result
@@ -54,8 +55,8 @@ def sampled(make_run: MakeRun, add_passes: AddPasses, tmp_path: Path) -> Path:
     """Greedy, "sharp" is as good as base; sampled, it is better. "better" is better both ways."""
     add_passes(make_run("base", 0.7, None), [0.4, 0.4])
     add_passes(make_run("grpo(bleu)", 0.7), [0.7, 0.7])
-    for seed in (0, 1):
-        add_passes(make_run("grpo(comet)", 0.95, seed), [0.8, 0.8])
+    for seed in range(5):
+        add_passes(make_run("grpo(comet)", 0.95, seed), [0.8 + seed / 100, 0.8])
     return tmp_path / "runs"
 
 
@@ -76,16 +77,22 @@ def test_sampled_scores_are_means_over_passes_and_seeds_tested_among_themselves(
         runs = [read_run(sampled / "default" / name) for name in names]
         return [its.statistics["bleu"][np.argsort(its.ids)] for run in runs for its in run.passes]
 
-    base, comet = passes("base-None"), passes("grpo-comet-0", "grpo-comet-1")
-    assert (len(base), len(comet)) == (2, 4)
-    scores, draws = bootstrap([*base, *comet], ["bleu"] * 6, B)
+    base, comet = passes("base-None"), passes(*(f"grpo-comet-{seed}" for seed in range(5)))
+    assert (len(base), len(comet)) == (2, 10)
+    scores, draws = bootstrap([*base, *comet], ["bleu"] * 12, B)
     its = cell(board, "grpo(comet)").sampled
     assert its is not None and its.base is not None
     difference = draws[2:].mean(axis=0) - draws[:2].mean(axis=0)
     assert its.value == pytest.approx(scores[2:].mean())
     assert its.interval == pytest.approx(np.percentile(draws[2:].mean(axis=0), (2.5, 97.5)))
     assert its.base.difference == pytest.approx(scores[2:].mean() - scores[:2].mean())
-    assert its.base.p == paired_p(its.base.difference, difference)
+    assert its.base.interval == pytest.approx(np.percentile(difference, (2.5, 97.5)))
+    by_seed = draws[2:].reshape(5, 2, B).mean(axis=1)
+    shares = np.concatenate([seed_shares(range(5), *block) for block in blocks(60, 0, B)]).T
+    over_both = (by_seed * shares).sum(axis=0) - draws[:2].mean(axis=0)
+    over_seeds = seed_test(dict(enumerate(scores[2:].reshape(5, 2).mean(axis=1))), {None: scores[:2].mean()})
+    assert over_seeds is not None
+    assert its.base.p == pytest.approx(max(paired_p(its.base.difference, over_both), over_seeds.p))
     assert board.sampled is not None
     assert (board.sampled.temperature, board.sampled.top_p, board.sampled.passes) == (0.9, 0.9, 2)
     assert board.sampled.family == 2 * 3  # two rows besides base, three metrics
@@ -142,8 +149,8 @@ def test_every_renderer_shows_sampled_scores(board: Board) -> None:
         assert "sharpening: grpo" in text and "temperature 0.9, top-p 0.9" in text
     found: dict[str, Any] = json.loads(json.dumps(to_json(board)))
     row = next(row for row in found["rows"] if row["label"] == "grpo(bleu)")
-    assert row["metrics"]["bleu"]["sampled"]["sharpening"] is True
-    assert row["metrics"]["bleu"]["sampled"]["base"]["p_holm"] == its.base.p_holm
+    assert row["cells"]["bleu"]["sampled"]["sharpening"] is True
+    assert row["cells"]["bleu"]["sampled"]["base"]["p_holm"] == its.base.p_holm
     assert found["sampled"] == {"temperature": 0.9, "top_p": 0.9, "passes": 2, "family": 6}
 
 

@@ -1,8 +1,8 @@
-"""The tests against slow, obvious references, sacrebleu and scipy."""
+"""What is inferred from resamples and seeds, against slow, obvious references, sacrebleu and scipy."""
 
 from __future__ import annotations
 
-import tracemalloc
+import math
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,23 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
-from speechbench.errors import UsageError
+from speechbench.leaderboard.resampling import bootstrap
 from speechbench.leaderboard.statistics import (
-    SEED,
-    bootstrap,
+    detectable,
+    exceed,
     holm,
     interval,
+    p_bounds,
     paired_p,
-    resample_counts,
     seed_spread,
+    seed_test,
     t_quantile,
 )
-from speechbench.rewards.aggregate import AGGREGATES
 
+B = 10_000
 P_VALUES = st.lists(st.floats(0.0001, 1.0), min_size=1, max_size=12)
 DRAWS = st.lists(st.floats(-50, 50), min_size=1, max_size=40)
+SCORES = st.lists(st.integers(0, 1000).map(lambda n: n / 10), min_size=2, max_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -39,101 +41,9 @@ def mean_statistics(scores: np.ndarray) -> np.ndarray:
     return np.stack([scores, np.ones_like(scores)], axis=1)
 
 
-def all_counts(examples: int, resamples: int) -> np.ndarray:
-    return np.concatenate([block.copy() for block in resample_counts(examples, resamples)])
-
-
-def test_resamples_draw_n_of_n_and_only_once_per_seed() -> None:
-    assert sum(1 for _ in resample_counts(700, 2000)) > 1  # the memory limit is exercised
-    counts = all_counts(700, 2000)
-    assert counts.shape == (2000, 700)
-    assert (counts.sum(axis=1) == 700).all()
-    assert len(np.unique(counts, axis=0)) == 2000
-    np.testing.assert_array_equal(counts, all_counts(700, 2000))
-    # each count is binomial(700, 1/700), whose variance is just under 1
-    assert counts.var() == pytest.approx(1 - 1 / 700, rel=0.01)
-
-
-def test_the_draw_is_the_generators_own_whatever_the_blocks() -> None:
-    drawn = np.random.default_rng(SEED).integers(700, size=(2000, 700))
-    np.testing.assert_array_equal(all_counts(700, 2000), [np.bincount(row, minlength=700) for row in drawn])
-
-
-def test_bootstrap_is_the_slow_one() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(50, 20, 40), rng.normal(55, 20, 40)
-    applies = rng.random(40) < 0.8
-    masked = mean_statistics(b) * applies[:, None]
-    errors = np.stack([rng.integers(0, 5, 40), np.full(40, 9)], axis=1).astype(float)  # two statistics, as the means
-    scores, draws = bootstrap([mean_statistics(a), errors, masked], ["mean", "rate", "mean"], resamples=50)
-    assert scores == pytest.approx([a.mean(), 100 * errors[:, 0].sum() / 360, b[applies].mean()])
-    for row, counts in enumerate(all_counts(40, 50).astype(int)):
-        drawn = np.repeat(np.arange(40), counts)
-        assert draws[0, row] == pytest.approx(a[drawn].mean())
-        assert draws[1, row] == pytest.approx(100 * errors[drawn, 0].sum() / 360)
-        assert draws[2, row] == pytest.approx(b[drawn][applies[drawn]].mean())
-
-
-@pytest.mark.parametrize("aggregate", ["mean", "rate", "bleu", "chrf"])
-def test_a_resample_in_which_nothing_applies_has_no_score(aggregate: str) -> None:
-    """An all-zero row may apply: an empty hypothesis against an empty reference. Only the mask tells."""
-    width = {"mean": 2, "rate": 2, "bleu": 10, "chrf": 18}[aggregate]
-    zeros, applies = np.zeros((4, width)), np.array([True, False, False, False])
-    wrong = np.ones_like(zeros)  # where it does not apply, whatever stands there counts for nothing
-    wrong[0] = 0
-    everywhere, nowhere, full = np.ones(4, dtype=bool), np.zeros(4, dtype=bool), np.random.default_rng(0).random((4, 2))
-    systems, names = [zeros, wrong, zeros, zeros, full], [*[aggregate] * 4, "rate"]
-    scores, draws = bootstrap(systems, names, 100, applies=[everywhere, applies, nowhere, None, None])
-    empty = float(AGGREGATES[aggregate](np.zeros(width)))  # of empty hypotheses with empty references
-    drawn = all_counts(4, 100)[:, 0] > 0
-    assert 0 < drawn.sum() < 100
-    np.testing.assert_array_equal(scores[:4], [empty, empty, np.nan, empty])
-    np.testing.assert_array_equal(draws[1], np.where(drawn, empty, np.nan))
-    assert np.isnan(draws[2]).all()
-    for place in (0, 3):
-        np.testing.assert_array_equal(draws[place], np.full(100, empty))
-    np.testing.assert_array_equal(draws[4], bootstrap([full], ["rate"], 100)[1][0])  # the others' masks change nothing
-
-
-@pytest.mark.parametrize("resamples", [0, -1, 2.5])
-def test_a_number_of_resamples_that_is_none_is_refused(resamples: int) -> None:
-    with pytest.raises(UsageError, match=rf"resamples={resamples}: give a whole number of at least 1"):
-        bootstrap([np.ones((3, 2))], ["mean"], resamples)
-
-
-def test_systems_of_one_aggregate_may_have_more_statistics_or_fewer() -> None:
-    """chrF and chrF++ are both of "chrf"."""
-    counts = np.random.default_rng(0).integers(1, 9, size=(30, 24)).astype(float)
-    counts[:, 2::3] = np.minimum(counts[:, ::3], counts[:, 1::3])
-    both, each = (
-        bootstrap(systems, ["chrf"] * len(systems), 100)
-        for systems in ([counts[:, :18], counts, counts[:, 3:21]], [counts[:, :18]])
-    )
-    assert both[0] == pytest.approx(
-        [float(AGGREGATES["chrf"](c.sum(0))) for c in (counts[:, :18], counts, counts[:, 3:21])]
-    )
-    np.testing.assert_allclose(both[1][0], each[1][0], rtol=1e-12)
-    assert len(np.unique(both[0])) == 3
-
-
-def test_memory_is_bounded_by_blocks_not_by_resamples() -> None:
-    """The results aside, five times as many resamples take no more."""
-
-    def peak(resamples: int) -> int:
-        tracemalloc.start()
-        bootstrap([statistics, statistics], ["mean", "mean"], resamples)
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most - 2 * 8 * resamples
-
-    statistics = mean_statistics(np.random.default_rng(0).normal(size=15_000))
-    few, many = peak(140), peak(700)
-    assert many < 1.1 * few < 30e6
-
-
 def test_interval_of_a_mean_is_the_textbook_one() -> None:
     scores = np.random.default_rng(1).normal(50, 20, 400)
-    _, draws = bootstrap([mean_statistics(scores)], ["mean"])
+    _, draws = bootstrap([mean_statistics(scores)], ["mean"], B)
     half = 1.96 * scores.std() / 20
     assert interval(draws[0]) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=0.1)
     assert interval(np.array([np.nan, *range(101)])) == pytest.approx((2.5, 97.5))
@@ -145,7 +55,7 @@ def test_p_of_a_mean_is_about_the_t_tests(stats: Any) -> None:
     a = rng.normal(50, 20, 300)
     for shift in (1.0, 2.0, 3.0):
         b = a + rng.normal(shift, 15, 300)
-        scores, draws = bootstrap([mean_statistics(a), mean_statistics(b)], ["mean", "mean"])
+        scores, draws = bootstrap([mean_statistics(a), mean_statistics(b)], ["mean", "mean"], B)
         expected = stats.ttest_rel(b, a).pvalue
         assert paired_p(scores[1] - scores[0], draws[1] - draws[0]) == pytest.approx(expected, abs=0.02)
 
@@ -165,7 +75,7 @@ def test_p_for_bleu_agrees_with_sacrebleu_within_monte_carlo_error() -> None:
     for hypotheses in systems:
         rows = np.array(BLEU()._extract_corpus_statistics(hypotheses, gold), dtype=float)
         statistics.append(np.concatenate([rows[:, 2:], rows[:, :2]], axis=1))  # lengths last
-    scores, draws = bootstrap(statistics, ["bleu"] * 4)
+    scores, draws = bootstrap(statistics, ["bleu"] * 4, B)
 
     def sacrebleus(test: str) -> list[float]:
         named = [(str(i), hypotheses) for i, hypotheses in enumerate(systems)]
@@ -189,6 +99,8 @@ def test_p_counts_what_the_formula_counts(draws: list[float], difference: float)
     p = paired_p(difference, np.array(draws))
     assert p == (1 + strays) / (len(draws) + 1)
     assert paired_p(-difference, -np.array(draws)) == p
+    several = exceed(np.array([difference, -difference]), np.array([draws, draws]))  # each row has a difference
+    assert several.tolist() == [strays, sum(abs(d + difference) >= abs(difference) - 1e-9 for d in draws)]
 
 
 def test_identical_systems_have_p_one_and_missing_draws_count_against() -> None:
@@ -230,3 +142,75 @@ def test_seed_spread_is_a_t_interval(stats: Any) -> None:
     assert spread.standard_deviation == pytest.approx(np.std(scores, ddof=1))
     assert spread.interval == pytest.approx(stats.t.interval(0.95, 4, loc=np.mean(scores), scale=stats.sem(scores)))
     assert seed_spread([41.0]) is None
+
+
+@given(SCORES, st.data())
+def test_over_the_same_seeds_it_is_the_paired_t_test(stats: Any, mine: list[float], data: st.DataObject) -> None:
+    theirs = data.draw(st.lists(st.integers(0, 1000).map(lambda n: n / 10), min_size=len(mine), max_size=len(mine)))
+    found = seed_test(dict(enumerate(mine)), dict(enumerate(theirs)))
+    assert found is not None and found.seeds == len(mine)
+    differences = np.subtract(mine, theirs)
+    if np.ptp(differences) < 1e-6:  # without spread t is not defined: the seeds all say the same
+        assert found.p == pytest.approx(float(abs(differences.mean()) < 1e-6), abs=1e-6)
+        return
+    expected = stats.ttest_rel(mine, theirs)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
+
+
+@given(SCORES.filter(lambda scores: max(scores) > min(scores)), st.floats(0, 100))
+def test_against_a_single_run_it_is_the_t_test_of_one_sample(stats: Any, mine: list[float], other: float) -> None:
+    """Base has no seed; a row of one seed stands as it is too, though other seeds would have scored otherwise."""
+    expected = stats.ttest_1samp(mine, other)
+    for seed in (None, 0, 7):
+        found = seed_test(dict(enumerate(mine)), {seed: other})
+        back = seed_test({seed: other}, dict(enumerate(mine)))
+        assert found is not None and back is not None and found.seeds == back.seeds == len(mine)
+        assert found.p == pytest.approx(expected.pvalue, abs=1e-9) and back.p == found.p
+        low, high = expected.confidence_interval(0.95)
+        assert found.interval == pytest.approx((low - other, high - other), abs=1e-6)
+        assert back.interval == pytest.approx((other - high, other - low), abs=1e-6)
+
+
+def test_of_other_seeds_variances_are_added_and_it_is_never_bolder_than_welch(stats: Any) -> None:
+    rng = np.random.default_rng(0)
+    for few, many in ((2, 5), (3, 4), (5, 5)):
+        one, two = rng.normal(50, 2, few), rng.normal(53, 4, many)
+        found = seed_test(dict(enumerate(one)), {seed + 100: score for seed, score in enumerate(two)})
+        assert found is not None and found.seeds == few
+        t = (one.mean() - two.mean()) / math.sqrt(one.var(ddof=1) / few + two.var(ddof=1) / many)
+        assert found.p == pytest.approx(2 * stats.t.sf(abs(t), few - 1))
+        assert found.p >= stats.ttest_ind(one, two, equal_var=False).pvalue
+
+
+def test_single_runs_have_no_test_over_seeds_and_seeds_all_alike_leave_no_doubt() -> None:
+    assert seed_test({0: 50.0}, {0: 40.0}) is None and seed_test({None: 50.0}, {3: 40.0}) is None
+    same, apart = seed_test({0: 50.0, 1: 50.0}, {None: 50.0}), seed_test({0: 50.0, 1: 50.0}, {None: 40.0})
+    assert same is not None and apart is not None
+    assert (same.p, same.interval) == (1.0, (0.0, 0.0)) and (apart.p, apart.interval) == (0.0, (10.0, 10.0))
+
+
+@pytest.mark.parametrize("resamples", [100, 2000, 8000])
+def test_bounds_of_p_are_no_narrower_than_the_exact_ones(stats: Any, resamples: int) -> None:
+    """Chernoff's are wider than those of Clopper and Pearson, which are as wide as need be."""
+    strays = np.unique(np.geomspace(1, resamples, 30).astype(int))
+    low, high = p_bounds(np.array([0, *strays], float), np.full(len(strays) + 1, float(resamples)))
+    for k, mine in zip([0, *strays], zip(low, high, strict=True), strict=True):
+        exact = stats.binomtest(int(k), resamples).proportion_ci(0.999, "exact")
+        assert mine[0] <= exact.low + 1e-9 and exact.high - 1e-9 <= mine[1]
+        assert mine[0] <= k / resamples <= mine[1]
+        assert mine[1] - mine[0] < 2 * (exact.high - exact.low) + 1e-9  # and not much wider
+    assert (1 - high[0]) ** resamples == pytest.approx(0.001 / 2)
+    assert low[0] == 0.0 and high[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("family", [1, 12, 200])
+def test_what_is_detectable_is_found_four_times_in_five(stats: Any, family: int) -> None:
+    draws = np.random.default_rng(0).normal(3, 1.7, 2000)
+    smallest = detectable(draws, family)
+    assert smallest is not None
+    in_errors = smallest / np.std(draws)
+    assert in_errors == pytest.approx(stats.norm.ppf(1 - 0.05 / 2 / family) + stats.norm.ppf(0.8))
+    strictest = stats.norm.isf(0.05 / 2 / family)  # of a two-sided z test at the strictest step of Holm's correction
+    assert stats.norm.sf(strictest - in_errors) == pytest.approx(0.8)
+    assert detectable(np.array([1.0, np.nan]), family) is None and detectable(np.full(9, 2.0), family) == 0.0

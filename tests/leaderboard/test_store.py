@@ -28,7 +28,7 @@ def test_rows_stand_in_the_boards_order_with_controls_last(ablation: Path, make_
         "dpo(bleu)",
         "grpo(random)",
     ]
-    assert [run.info.seed for run in group.rows[2].runs] == [0, 1]
+    assert [run.info.seed for run in group.rows[2].runs] == [0, 1, 2, 3, 4]
 
 
 def test_what_a_control_is_the_run_says(make_run: MakeRun, tmp_path: Path) -> None:
@@ -50,7 +50,45 @@ def test_what_is_not_asked_for_does_not_stand_in_the_way(make_run: MakeRun, tmp_
     (group,) = groups(tmp_path / "runs", only=["base-None"])
     assert [run.folder for run in group.runs] == [base]
     assert [run.info.id for run in groups(base, only=["base-None"])[0].runs] == ["base-None"]
-    with pytest.raises(SpeechbenchError, match=r"sft-0.run\.json is broken"):
+    (group,) = groups(tmp_path / "runs")
+    assert [run.folder for run in group.runs] == [base]
+    assert [(its.folder, "run.json is broken" in its.reason) for its in group.broken] == [(other, True)]
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "train.jsonl"])
+def test_a_run_whose_answers_cannot_be_read_counts_as_unfinished(make_run: MakeRun, tmp_path: Path, name: str) -> None:
+    make_run("base", seed=None)
+    folder = make_run("sft")
+    (folder / name).write_text("{}\n")
+    (group,) = groups(tmp_path / "runs")
+    assert [run.finished for run in group.runs] == [True, False]
+    (broken,) = group.broken
+    assert broken.folder == folder and f"{name} was changed or cut" in broken.reason
+
+
+def test_a_result_without_a_run_json_is_broken(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", seed=None)
+    folder = make_run("sft")
+    (folder / "run.json").unlink()
+    (group,) = groups(tmp_path / "runs")
+    assert [run.info.label for run in group.runs] == ["base"]
+    assert [its.folder for its in group.broken] == [folder] and "run.json is missing" in group.broken[0].reason
+
+
+def test_what_is_broken_stands_with_its_own_ablation(make_run: MakeRun, tmp_path: Path) -> None:
+    for ablation in ("one", "two", "three"):
+        make_run("base", seed=None, ablation=ablation)
+        (make_run("sft", ablation=ablation) / "run.json").write_text("{")
+    (tmp_path / "runs" / "three" / "base-None" / "run.json").write_text("[")
+    found = {
+        group.ablation: sorted(its.folder.parent.name for its in group.broken) for group in groups(tmp_path / "runs")
+    }
+    assert found == {"one": ["one", "three", "three"], "two": ["two"]}  # of "three" there is nothing else
+
+
+def test_nothing_that_can_be_read_is_told_with_the_reason(make_run: MakeRun, tmp_path: Path) -> None:
+    (make_run("base", seed=None) / "run.json").write_text("{")
+    with pytest.raises(SpeechbenchError, match=r"runs holds no run that can be read: .*run\.json is broken"):
         groups(tmp_path / "runs")
 
 
@@ -105,3 +143,41 @@ def test_other_signatures_are_refused(make_run: MakeRun, tmp_path: Path) -> None
 def test_no_runs_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpeechbenchError, match="holds no runs"):
         groups(tmp_path)
+
+
+def test_ablations_on_the_same_data_come_together(make_run: MakeRun, tmp_path: Path) -> None:
+    for ablation, labels in (("one", ("base", "sft")), ("two", ("base", "grpo(bleu)")), ("three", ("base",))):
+        for label in labels:
+            data = "other" if ablation == "three" else "data"
+            make_run(label, seed=None if label == "base" else 0, ablation=ablation, data_fingerprint=data)
+    out = tmp_path / "runs"
+    assert [group.ablation for group in groups(out)] == ["one", "three", "two"]
+    joint, other = sorted(groups(out, together=True), key=lambda group: -len(group.runs))
+    assert (joint.ablation, [row.label for row in joint.rows]) == ("one + two", ["base", "sft", "grpo(bleu)"])
+    assert (other.ablation, [row.label for row in other.rows]) == ("three", ["base"])
+
+
+def test_several_folders_are_read_and_each_run_once(make_run: MakeRun, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    one, two = make_run("base", seed=None, ablation="one"), make_run("sft", ablation="two")
+    (tmp_path / "link").symlink_to(out)
+    for outs in ([out, out / "one"], [one, two], [out, tmp_path / "link"], (str(out),)):
+        assert [[run.folder.resolve() for run in group.runs] for group in groups(outs)] == [[one], [two]]
+    with pytest.raises(SpeechbenchError, match="there is no folder"):
+        groups([out, tmp_path / "nowhere"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(SpeechbenchError, match=r"a and .*b holds no runs"):
+        groups([tmp_path / "a", tmp_path / "b"])
+    assert len(groups([tmp_path / "a", out])) == 2
+
+
+def test_the_same_run_of_two_ablations_counts_once_only_where_they_come_together(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for ablation in ("one", "two"):
+        make_run("base", seed=None, ablation=ablation)
+    out = tmp_path / "runs"
+    assert [len(group.runs) for group in groups(out)] == [1, 1]
+    (joint,) = groups(out, together=True)
+    assert len(joint.runs) == 1 and joint.ablation == "one"

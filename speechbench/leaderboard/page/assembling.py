@@ -37,7 +37,7 @@ def write_page(groups: Sequence[Group], boards: Boards, path: Path | str, audio:
         groups: The runs behind each board.
         boards: Each board as `to_json` gives it, in the order of the groups.
         path: The file.
-        audio: "link" to the recordings where they lie, "embed" them, or "none".
+        audio: "link" to the recordings where they lie, "embed" them, "none", or "serve" for addresses below ./audio/.
 
     Returns:
         The file.

@@ -15,7 +15,7 @@ import numpy as np
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.page.packing import Array, element, packed, packed_json, quantised, step_of
-from speechbench.leaderboard.page.recordings import embedded, link
+from speechbench.leaderboard.page.recordings import embedded, link, served
 from speechbench.leaderboard.store import Group
 from speechbench.run_files import broken
 from speechbench.runs import SAMPLES, Run
@@ -154,7 +154,7 @@ class Examples:
             return None
         if self.audio == "embed":
             return recordings.setdefault(audio, len(recordings)) if Path(audio).is_file() else None
-        return link(audio, self.folder)
+        return served(audio) if self.audio == "serve" else link(audio, self.folder)
 
 
 def _texts(run: Run) -> list[_Texts]:

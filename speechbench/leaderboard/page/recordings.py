@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-MODES = ("link", "embed", "none")
+MODES = ("link", "embed", "none", "serve")
+
+_UNKNOWN = "application/octet-stream"
 
 _TYPES = {
     ".wav": "audio/wav",
@@ -42,11 +45,21 @@ def _way(to: str, start: str) -> str:
     return quoted if quoted in (".", "..") or quoted.startswith("../") else f"./{quoted}"
 
 
+def served(audio: str) -> str:
+    """Where a page that is served finds a file: a name that says nothing of the machine's folders."""
+    name = hashlib.sha256(os.path.abspath(audio).encode("utf-8", "replace")).hexdigest()[:24]
+    return f"./audio/{name}{Path(audio).suffix.lower() if kind_of(audio) != _UNKNOWN else ''}"
+
+
+def kind_of(audio: str) -> str:
+    """The media type of a recording by its suffix."""
+    return _TYPES.get(Path(audio).suffix.lower(), _UNKNOWN)
+
+
 def embedded(audio: str) -> tuple[str, str] | None:
     """Type and content in base64 of a recording; `None` where there is no such file, or it cannot be read."""
     try:
         content = Path(audio).read_bytes()
     except OSError:
         return None
-    kind = _TYPES.get(Path(audio).suffix.lower(), "application/octet-stream")
-    return kind, base64.b64encode(content).decode("ascii")
+    return kind_of(audio), base64.b64encode(content).decode("ascii")

@@ -1,0 +1,239 @@
+"""Corpus scores of many systems on resamples of the test set: one draw for all systems, one matrix product for each.
+
+A resample of a corpus is a count for each cluster of examples; its sufficient statistics are counts times the
+clusters' statistics. Block k of the draw depends on k and the size of the test set alone, so that more resamples go on
+from those that are there, for as many systems as need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from speechbench.errors import UsageError
+from speechbench.rewards.aggregate import AGGREGATES, RESAMPLED
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
+
+SEED = 250916990
+"""Of the draw: a constant, so that the same runs always give the same board."""
+_FLIPS, _SEEDS = 1, 2  # draws of their own, beside that of the examples
+
+CELLS_AT_ONCE = 2_000_000
+"""Of a block: 16 MB for its draw and 16 for its counts, whatever the size of the test set and B."""
+ROWS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class System:
+    """One model's outputs in one metric.
+
+    Attributes:
+        statistics: Shape [example, statistic].
+        applies: To which examples the metric applies, shape [example].
+        aggregate: Name in `AGGREGATES`.
+        seed: Of the training; `None` where nothing was trained, or there is but one.
+    """
+
+    statistics: Array
+    applies: Mask
+    aggregate: str
+    seed: int | None = None
+
+    def on(self, applies: Mask) -> System:
+        """The same, on some of the examples only."""
+        return replace(self, applies=applies)
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuses a number of resamples that is none.
+
+    Raises:
+        UsageError: If it is no whole number, or not positive.
+    """
+    if not isinstance(resamples, int) or resamples < 1:
+        raise UsageError(f"resamples={resamples!r}: give a whole number of at least 1, as in resamples=10000")
+
+
+def blocks(clusters: int, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+    """The blocks that hold the resamples from one number up to another.
+
+    Yields:
+        The block's number, and which of its rows are meant.
+    """
+    rows = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
+    for block in range(start // rows, -(-stop // rows)):
+        yield block, slice(max(start - block * rows, 0), min(stop - block * rows, rows))
+
+
+def resample_counts(clusters: int, block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
+    """How often each cluster was drawn in each resample of a block, shape [resample, cluster]."""
+    many = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
+    drawn = np.random.default_rng([seed, block]).integers(clusters, size=(many, clusters))[rows]
+    counts = np.empty(drawn.shape)
+    for row, its in enumerate(drawn):  # one at a time: what is counted then stays in the processor's cache
+        counts[row] = np.bincount(its, minlength=clusters)
+    return counts
+
+
+def flips(clusters: int, block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
+    """For approximate randomisation: 1 where two systems keep a cluster's outputs, -1 where they change them over.
+
+    Returns:
+        Shape [resample, cluster].
+    """
+    many = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
+    drawn = np.random.default_rng([seed, block, _FLIPS]).integers(2, size=(many, clusters), dtype=np.int8)[rows]
+    return drawn * 2.0 - 1.0
+
+
+def seed_shares(seeds: Sequence[int], block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
+    """How large a share each training seed has in each resample of the seeds, shape [resample, seed]."""
+    entropy = [value % 2**32 for value in seeds]
+    generator = np.random.default_rng([seed, block, _SEEDS, *entropy])
+    many = len(seeds)
+    return generator.multinomial(many, np.full(many, 1 / many), size=ROWS_AT_ONCE)[rows] / many
+
+
+def bootstrap(
+    statistics: Sequence[Array],
+    aggregates: Sequence[str],
+    resamples: int,
+    applies: Sequence[Mask | None] | None = None,
+    cluster: Places | None = None,
+) -> tuple[Array, Array]:
+    """Corpus scores of systems on the whole test set and on resamples of it, the same resamples for all.
+
+    Args:
+        statistics: Per system its sufficient statistics, shape [example, statistic]; row i of all is the same
+            example.
+        aggregates: Per system the name in `AGGREGATES`.
+        resamples: B.
+        applies: Per system to which examples its metric applies, shape [example]; the others count for nothing.
+            `None` for all.
+        cluster: As of `Corpora`.
+
+    Returns:
+        Scores, shape [system], and scores of resamples, shape [system, resample]; NaN where a metric applies
+        to none of the examples drawn.
+
+    Raises:
+        UsageError: If the number of resamples is not positive.
+    """
+    check_resamples(resamples)
+    masks = applies or [None] * len(statistics)
+    every = [np.ones(len(its), np.bool_) if mask is None else mask for its, mask in zip(statistics, masks, strict=True)]
+    corpora = Corpora([System(*its) for its in zip(statistics, every, aggregates, strict=True)], cluster)
+    drawn = [
+        corpora.resampled(resample_counts(corpora.clusters, block, rows))
+        for block, rows in blocks(corpora.clusters, 0, resamples if statistics else 0)
+    ]
+    return corpora.scores(), np.concatenate(drawn, axis=1) if drawn else np.empty((0, resamples))
+
+
+class Corpora:
+    """The corpora of several systems, ready to be resampled.
+
+    Args:
+        systems: All of the same examples in the same order.
+        cluster: Of each example the place of its cluster, shape [example]; `None` where each is one of its own.
+
+    Attributes:
+        clusters: How many there are.
+    """
+
+    def __init__(self, systems: Sequence[System], cluster: Places | None = None) -> None:
+        examples = len(systems[0].applies) if systems else 0
+        self.clusters = examples if cluster is None else int(cluster.max(initial=-1)) + 1
+        self._number = len(systems)
+        self._kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and width to the systems that share them
+        for place, system in enumerate(systems):
+            self._kinds.setdefault((system.aggregate, system.statistics.shape[1]), []).append(place)
+        self._columns = {
+            kind: np.concatenate([_summed(systems[place], cluster, self.clusters) for place in places], axis=1)
+            for kind, places in self._kinds.items()
+        }
+        # Statistics cannot tell where a metric does not apply: an empty hypothesis with an empty reference is all zeros
+        # too, and right. So the examples to which it applies are counted; each mask once.
+        partial = {place: system.applies for place, system in enumerate(systems) if not system.applies.all()}
+        masks = {mask.tobytes(): mask for mask in partial.values()}
+        column = {key: number for number, key in enumerate(masks)}
+        applicable = [_counted(mask, cluster, self.clusters) for mask in masks.values()]
+        self._applicable = np.stack(applicable, axis=1) if applicable else None
+        self._partial = {place: column[mask.tobytes()] for place, mask in partial.items()}
+        self._nothing = [place for place, mask in partial.items() if not mask.any()]
+
+    def scores(self) -> Array:
+        """Of the whole test set, shape [system]; NaN where the metric applies to no example."""
+        with np.errstate(all="ignore"):
+            found = np.empty(self._number)
+            for (name, width), places in self._kinds.items():
+                sums = self._columns[name, width].sum(axis=0)
+                found[places] = AGGREGATES[name](sums.reshape(len(places), width))
+        found[self._nothing] = np.nan
+        return found
+
+    def resampled(self, counts: Array) -> Array:
+        """Of resamples.
+
+        Args:
+            counts: Shape [resample, cluster].
+
+        Returns:
+            Shape [system, resample]; NaN where a metric applies to none of the examples drawn.
+        """
+        found = np.empty((self._number, len(counts)))
+        with np.errstate(all="ignore"):
+            for (name, width), places in self._kinds.items():
+                sums = (counts @ self._columns[name, width]).reshape(len(counts), len(places), width)
+                found[places] = RESAMPLED[name](sums).T
+        if self._applicable is not None:
+            undrawn = counts @ self._applicable == 0
+            for place, column in self._partial.items():
+                found[place, undrawn[:, column]] = np.nan
+        return found
+
+    def changed_over(self, signs: Array, mine: Places, theirs: Places) -> tuple[Array, Array]:
+        """Of pairs of systems whose outputs were changed over, cluster by cluster.
+
+        Args:
+            signs: As `flips` gives them, shape [resample, cluster].
+            mine: Places of the first systems, shape [pair].
+            theirs: Places of the second, of the same metric and examples, shape [pair].
+
+        Returns:
+            Scores of the first and of the second systems, shape [pair, resample].
+        """
+        one, two = (np.empty((len(mine), len(signs))) for _ in range(2))
+        with np.errstate(all="ignore"):
+            for (name, width), places in self._kinds.items():
+                at = {place: number for number, place in enumerate(places)}
+                pairs = [number for number, place in enumerate(mine.tolist()) if place in at]
+                if not pairs:
+                    continue
+                columns = self._columns[name, width]
+                totals = columns.sum(axis=0).reshape(-1, width)
+                turned = (signs @ columns).reshape(len(signs), -1, width)
+                for number in pairs:
+                    a, b = at[int(mine[number])], at[int(theirs[number])]
+                    middle, away = (totals[a] + totals[b]) / 2, (turned[:, a] - turned[:, b]) / 2
+                    one[number], two[number] = (RESAMPLED[name](sums) for sums in (middle + away, middle - away))
+        return one, two
+
+
+def _summed(system: System, cluster: Places | None, clusters: int) -> Array:
+    """A system's statistics by cluster, those of examples to which the metric does not apply left out."""
+    its = system.statistics if system.applies.all() else np.where(system.applies[:, None], system.statistics, 0.0)
+    if cluster is None:
+        return its
+    return np.stack([np.bincount(cluster, weights=column, minlength=clusters) for column in its.T], axis=1)
+
+
+def _counted(mask: Mask, cluster: Places | None, clusters: int) -> Array:
+    ones = mask.astype(np.float64)
+    return ones if cluster is None else np.bincount(cluster, weights=ones, minlength=clusters).astype(np.float64)
