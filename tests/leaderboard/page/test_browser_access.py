@@ -135,7 +135,7 @@ def test_a_board_may_say_next_to_nothing(browser: Any, found: list[Group], tmp_p
         ({"rows": rows, "columns": columns}, {"rows": rows, "columns": columns, **nulls}, {})
     ):
         url = write_page(found, [board], tmp_path / f"{number}.html").as_uri()
-        for address in ADDRESSES:
+        for address in ADDRESSES if not number else ADDRESSES[:2]:
             open_whole(browser, address, url)
 
 
