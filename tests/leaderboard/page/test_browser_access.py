@@ -127,6 +127,23 @@ def test_boards_are_chosen_between(
         open_whole(browser, f"{address}&board=1", url)
 
 
+def test_a_board_may_say_next_to_nothing(browser: Any, found: list[Group], tmp_path: Path) -> None:
+    rows = [{"label": row.label, "trainer": row.trainer} for row in found[0].rows]
+    columns = [{"key": "bleu", "title": "BLEU", "kind": "metric", "decimals": 1}]
+    nulls = dict.fromkeys(("clusters", "goodhart", "runs", "broken", "notes", "alpha", "family", "examples"))
+    for number, board in enumerate(
+        ({"rows": rows, "columns": columns}, {"rows": rows, "columns": columns, **nulls}, {})
+    ):
+        url = write_page(found, [board], tmp_path / f"{number}.html").as_uri()
+        for address in ADDRESSES if not number else ADDRESSES[:2]:
+            open_whole(browser, address, url)
+
+
+def test_a_page_without_boards_opens(browser: Any, tmp_path: Path) -> None:
+    browser.open(url=write_page([], [], tmp_path / "none.html").as_uri())
+    assert browser.texts("h1") == ["No runs"]
+
+
 class Server(SimpleHTTPRequestHandler):
     """Serves a folder, and a version that a test sets."""
 
