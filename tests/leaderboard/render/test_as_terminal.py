@@ -40,7 +40,7 @@ def test_columns_without_any_figure_are_left_out(board: Board, show: Show) -> No
     keys = [board.columns[place].key for place in texts.shown(board)]
     assert "distinct" not in keys and "sampling" not in keys and {"bleu", "rank", "empty", "seeds"} <= set(keys)
     text = show(board)
-    assert "distinct in group" not in text and "sampling s" not in text
+    assert "distinct" not in text and "sample s" not in text
     empty = replace(
         board,
         rows=tuple(replace(row, cells=(row.cells[0], *[replace(row.cells[0], value=None)] * 19)) for row in board.rows),
