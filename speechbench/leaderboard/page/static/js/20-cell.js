@@ -18,7 +18,7 @@ function cellContent(its, row, column, close) {
       "header",
       {},
       el("h2", { id: "cell-title", tabindex: "-1" }, `${row.label} · ${headingOf(column)}`),
-      el("button", { type: "button", class: "quiet close", "aria-label": "Close", on: { click: close } }, "×"),
+      el("button", { type: "button", class: "quiet close", on: { click: close } }, el("span", { "aria-hidden": "true" }, "×"), unseen("Close")),
     ),
     el(
       "p",
