@@ -58,7 +58,9 @@ WORDS = [
 ]
 
 
-def write(folder: Path, rows: int, seeds: int, examples: int, metrics: tuple[MetricInfo, ...]) -> None:
+def write(
+    folder: Path, rows: int, seeds: int, examples: int, metrics: tuple[MetricInfo, ...], speakers: bool = False
+) -> None:
     """A base row, an SFT row, and rows of GRPO whose rewards differ, of so many seeds each."""
     texts = np.random.default_rng(0)
     references = [" ".join(texts.choice(WORDS, size=11)) + "." for _ in range(examples)]
@@ -66,8 +68,8 @@ def write(folder: Path, rows: int, seeds: int, examples: int, metrics: tuple[Met
         for seed in range(seeds):
             trainer = "sft" if row == 0 else "grpo"
             reward = None if row == 0 else f"{row}.0*bleu" if row > 1 else "bleu"
-            _run(folder, trainer, reward, seed, 0.6 + 0.002 * row, references, metrics)
-    _run(folder, None, None, None, 0.5, references, metrics)
+            _run(folder, trainer, reward, seed, 0.6 + 0.002 * row, references, metrics, speakers)
+    _run(folder, None, None, None, 0.5, references, metrics, speakers)
 
 
 def _run(
@@ -78,6 +80,7 @@ def _run(
     quality: float,
     references: list[str],
     metrics: tuple[MetricInfo, ...],
+    speakers: bool,
 ) -> None:
     rng = np.random.default_rng([len(reward or ""), seed or 0, int(1000 * quality)])
     n = len(references)
@@ -97,18 +100,18 @@ def _run(
     )  # fmt: skip
     samples = [
         Sample(
-            f"e{index:05d}",
-            f"source {index}",
-            (reference,),
-            "<|audio|> translate",
-            f"clips/{index}.mp3",
-            f"s{index % 700}",
-            "de",
-            reference[: int(len(reference) * quality)],
-            12,
-            False,
-            {m.name: Score(float(scores[m.name][index]), tuple(columns[m.name][index].tolist())) for m in metrics},
-        )  # fmt: skip
+            id=f"e{index:05d}",
+            source=f"source {index}",
+            references=(reference,),
+            instruction="<|audio|> translate",
+            audio=f"clips/{index}.mp3",
+            speaker=f"s{index % 700}" if speakers else None,
+            target_language="de",
+            hypothesis=reference[: int(len(reference) * quality)],
+            tokens=12,
+            truncated=False,
+            metrics={m.name: Score(float(scores[m.name][index]), tuple(columns[m.name][index])) for m in metrics},
+        )
         for index, reference in enumerate(references)
     ]
     target = folder / info.id

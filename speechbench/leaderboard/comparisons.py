@@ -76,7 +76,7 @@ class Comparisons:
             better, -1 where the second is, 0 where they are not separable.
         applies: By place of the row, and metric: to how many examples it applies, for each finished run.
         resamples: Of every score.
-        most: Of some test.
+        most: Of the test against a baseline that was given most.
         test: "bootstrap" or "randomisation".
     """
 
@@ -124,23 +124,24 @@ def compare(
         rows, pairs, families, resamples, None if clusters is None else clusters.of, test, tick
     )
     lower = {metric.name: metric.lower_is_better for metric in group.metrics}
-    tests = {
+    found = {
         key: comparison(tested[key], group.rows[pair.theirs[0]].label, len(planned), lower[key[1]])
         for key, pair in planned.items()
         if key in tested
     }
+    tests = {key: its for key, its in found.items() if its is not None}
     return Comparisons(
         examples=len(ids),
         clusters=clusters,
         measured=measured,
-        tests={key: its for key, its in tests.items() if its is not None},
+        tests=tests,
         family=len(planned),
         verdicts={
             key: verdict(tested[key].difference, tested[key].p_holm, lower[key[0]]) for key in ranked if key in tested
         },
         applies={key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()},
         resamples=START if resamples is None else resamples,
-        most=max((its.resamples for its in tested.values()), default=START if resamples is None else resamples),
+        most=max((its.resamples for its in tests.values()), default=START if resamples is None else resamples),
         test=test,
     )
 

@@ -25,7 +25,7 @@ def key_of(folders: Iterable[Path], asked: Sequence[object]) -> str:
     """What boards depend on: the files of run folders by size and time, this code, and what was asked for."""
     hashed = hashlib.sha256(repr((__version__, *asked)).encode())
     code = Path(__file__).parent
-    for folder in (code, code / "render", *folders):
+    for folder in (code.parent, code.parent / "rewards", code, code / "render", *folders):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda its: its.name):
                 if entry.is_file() and not entry.name.endswith((".lock", ".tmp")):

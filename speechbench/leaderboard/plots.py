@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from speechbench.leaderboard.render import texts
 from speechbench.leaderboard.store import Group, Row
 from speechbench.leaderboard.table import Board
 from speechbench.libraries import needed
+from speechbench.run_files import replace_bytes
 from speechbench.runs import Run
 from speechbench.tables import printable
 
@@ -75,8 +77,9 @@ def draw(group: Group, board: Board, plot: str, out: Path) -> Path:
         figure = Figure(layout="constrained")
         PLOTS[plot](figure, group, board)
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(out.suffix.lower())
-        figure.savefig(out, dpi=200, metadata=metadata)
-    return out
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=out.suffix.lower().removeprefix("."), dpi=200, metadata=metadata)
+    return replace_bytes(out, drawn.getvalue())
 
 
 def _matrix(figure: Figure, group: Group, board: Board) -> None:

@@ -30,7 +30,9 @@ def to_markdown(board: Board) -> str:
         for its in board.goodhart:
             gains = [_plain(texts.gain(its.gains.get(column.key))) for column in metrics]
             means = [texts.percent(its.own_gain), texts.percent(its.others_gain)]
-            lines.append(_line([_plain(its.label), *means, *gains, _plain(its.flag or "")]))
+            lines.append(
+                _line([_plain(texts.gains_label(its, board.goodhart)), *means, *gains, _plain(its.flag or "")])
+            )
     notes = [f"- {_plain(note)}" for note in board.notes]
     return "\n".join([f"**{_plain(texts.title(board))}**", "", *lines, "", *notes]) + "\n"
 

@@ -68,7 +68,8 @@ def _gains_table(board: Board, columns: Sequence[Column]) -> Table:
     for column in columns:
         table.add_column(_text(column.title), justify="right", overflow="fold")
     for row in board.goodhart:
-        label = row.label if row.flag is None else f"{row.label}: {row.flag}"
+        label = texts.gains_label(row, board.goodhart)
+        label = label if row.flag is None else f"{label}: {row.flag}"
         gains = [texts.gain(row.gains.get(column.key)) for column in columns]
         table.add_row(_text(label), texts.percent(row.own_gain), texts.percent(row.others_gain), *gains)
     return table

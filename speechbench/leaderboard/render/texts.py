@@ -98,6 +98,11 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:+.1f}%"
 
 
+def gains_label(its: Goodhart, rows: Sequence[Goodhart]) -> str:
+    """The row, and its baseline where not all have the same."""
+    return its.label if len({row.against for row in rows}) == 1 else f"{its.label}, over {its.against}"
+
+
 def gains_heading(rows: Sequence[Goodhart]) -> str:
     """What stands over the gains."""
     return GAINS.format(against=" or ".join(dict.fromkeys(row.against for row in rows)))
