@@ -115,7 +115,7 @@ def test_a_score_opens_its_tests_by_keyboard_and_gives_the_focus_back(browser: A
     text = browser.value("document.querySelector('#cell').innerText").replace("\u00a0", " ")
     for part in (
         "grpo(bleu) · BLEU ↑", "Against base", "Against SFT", "p = 0.004 over 21 tests", "p = 0.0004", "60, 4 speakers",
-        "2,000 (bootstrap)", "4.5 with probability 0.8", "pigeonhole", "n = 3", "seed 2", "Better:",
+        "2,000 (bootstrap)", "4.5 with probability 0.8", "13.1–21.1 (pigeonhole", "n = 3", "seed 2", "Better:",
     ):  # fmt: skip
         assert part in text, part
     assert browser.value("document.querySelector('#cell').contains(document.activeElement)")

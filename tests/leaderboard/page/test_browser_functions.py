@@ -106,3 +106,8 @@ def test_only_recordings_beside_the_page_are_linked(browser: Any) -> None:
     expression = "arguments[0].map((audio) => recording({}, {audio, id: 'x'})?.getAttribute('src') ?? null)"
     found = run(browser, "01 02 53", expression, sources)
     assert json.dumps(found) == json.dumps([*sources[:3], None, None, None, None])
+
+
+def test_labels_are_no_markup_for_the_charts(browser: Any) -> None:
+    browser.open()
+    assert run(browser, "01 02 41", "plain('<b>R&D</b>')") == "&lt;b&gt;R&amp;D&lt;/b&gt;"

@@ -105,7 +105,7 @@ function verdictSentence(test, column, board) {
     const word = verdict > 0 ? "Better" : "Worse";
     return `${word}: ${size}${unit} ${way} ${test.against} (${after}).`;
   }
-  const seen = isNumber(test.detectable)
+  const seen = isNumber(test.detectable) && Math.abs(test.difference) < test.detectable
     ? ` A difference under ${fixed(test.detectable, column.decimals)}${unit.replace("point ", "points ")} would often ` +
       "stay unseen with this many examples."
     : "";

@@ -18,7 +18,7 @@ function cellContent(its, row, column, close) {
       "header",
       {},
       el("h2", { id: "cell-title", tabindex: "-1" }, `${row.label} · ${headingOf(column)}`),
-      el("button", { type: "button", class: "quiet close", "aria-label": "Close", on: { click: close } }, "×"),
+      el("button", { type: "button", class: "quiet close", on: { click: close } }, el("span", { "aria-hidden": "true" }, "×"), unseen("Close")),
     ),
     el(
       "p",
@@ -77,6 +77,7 @@ function testSection(against, test, column, board, sampled = false) {
   const verdict = verdictOf(test, board.alpha ?? 0.05);
   const clusters = board.clusters && board.clusters.level !== "example" ? `, ${counted(board.clusters.number, board.clusters.level)}` : "";
   const seeds = test.seeds;
+  const both = Array.isArray(test.pigeonhole) ? test.pigeonhole : test.pigeonhole?.interval;
   const family = sampled ? board.sampled?.family : board.family;
   return el(
     "section",
@@ -86,7 +87,7 @@ function testSection(against, test, column, board, sampled = false) {
     facts([
       ["Difference", `${signed(test.difference, column.decimals)} (95% ${intervalText(test.interval, column.decimals)})`],
       ["p after Holm", `${pText(test.p_holm)}${family ? ` over ${counted(family, "test")}` : ""}`],
-      ["p raw", pText(test.p)],
+      ["p raw", `${pText(test.p)}${seeds ? ", the larger of that over examples and that over seeds" : ""}`],
       ["Examples", isNumber(test.examples) ? `${thousands(test.examples)}${clusters}` : null],
       ["Resamples", isNumber(test.resamples) ? `${thousands(test.resamples)} (${board.test ?? "bootstrap"})` : null],
       ["Detectable", isNumber(test.detectable) ? `${fixed(test.detectable, column.decimals)} with probability 0.8` : null],
@@ -96,10 +97,7 @@ function testSection(against, test, column, board, sampled = false) {
           ? `${isNumber(seeds.difference) ? `${signed(seeds.difference, column.decimals)}, ` : ""}95% ${intervalText(seeds.interval, column.decimals)}, ${pText(seeds.p)}, n = ${seeds.n}`
           : null,
       ],
-      [
-        "Examples and seeds",
-        test.pigeonhole ? `95% ${intervalText(test.pigeonhole.interval, column.decimals)}, ${pText(test.pigeonhole.p)} (pigeonhole bootstrap)` : null,
-      ],
+      ["Over examples and seeds", both ? `95% ${intervalText(both, column.decimals)} (pigeonhole bootstrap)` : null],
     ]),
   );
 }

@@ -35,7 +35,7 @@ function exampleItem(its, kept, example, scoresA, scoresB) {
         );
       }),
     ),
-    scoreTable(its, kept, example.place, scoresA, scoresB)),
+    scoreTable(its, kept, example, scoresA, scoresB)),
   );
 }
 
@@ -78,7 +78,8 @@ function recording(its, example) {
 }
 
 /** Every metric's score of this example for both runs, and the difference. */
-function scoreTable(its, kept, place, scoresA, scoresB) {
+function scoreTable(its, kept, example, scoresA, scoresB) {
+  const { place } = example;
   const { metrics } = its.examples;
   const row = (name, value) =>
     el(
@@ -103,6 +104,6 @@ function scoreTable(its, kept, place, scoresA, scoresB) {
       el("thead", {}, el("tr", {}, el("td", {}), metrics.map((metric) => el("th", { scope: "col" }, `${metric.title} ${metric.lower_is_better ? "↓" : "↑"}`)))),
       el("tbody", {}, row("A", score(scoresA)), row("B", score(scoresB)), row("B − A", difference)),
     ),
-    "Scores of this example",
+    `Scores of ${example.id}`,
   );
 }

@@ -42,7 +42,7 @@ function block(title, text, what) {
     "figure",
     { class: "code" },
     el("figcaption", {}, title, " ", copyButton(text, what)),
-    el("pre", { tabindex: "0", "aria-label": title, class: what === "command" ? "command" : null }, el("code", {}, text)),
+    el("pre", { tabindex: "0", role: "group", "aria-label": title, class: what === "command" ? "command" : null }, el("code", {}, text)),
   );
 }
 
