@@ -95,9 +95,19 @@ def _run(
     scores = {m.name: AGGREGATES[m.aggregate](columns[m.name]) for m in metrics}
     label = "base" if trainer is None else trainer if reward is None else f"{trainer}({reward})"
     info = RunInfo(
-        f"{label}-{seed}".replace("*", "x"), label, trainer, reward, seed, "tiny", "weights", "bench", "data",
-        {"seed": seed}, metrics, {"versions": {"torch": "2.13.0"}, "commit": "abc"},
-    )  # fmt: skip
+        id=f"{label}-{seed}".replace("*", "x"),
+        label=label,
+        trainer=trainer,
+        reward=reward,
+        seed=seed,
+        model="tiny",
+        model_fingerprint="weights",
+        benchmark="bench",
+        data_fingerprint="data",
+        config={"seed": seed},
+        metrics=metrics,
+        provenance={"versions": {"torch": "2.13.0"}, "commit": "abc"},
+    )
     samples = [
         Sample(
             id=f"e{index:05d}",
@@ -198,7 +208,7 @@ def main() -> None:
             ("large", large, 2000),
         ):
             first, again, imports = [], [], []
-            for _ in range(asked.rounds):
+            for _ in range(1 if resamples is None else asked.rounds):
                 subprocess.run(["rm", "-rf", os.environ["SPEECHBENCH_CACHE"]], check=True)
                 imported, worked, size = ours(runs, resamples)
                 first.append(worked)

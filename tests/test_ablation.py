@@ -21,12 +21,13 @@ from safetensors.torch import load_file, save_file
 from speechbench import distributed
 from speechbench.ablation import Plan, plan, run_all
 from speechbench.errors import SpeechbenchError
+from speechbench.leaderboard import leaderboard
 from speechbench.locks import held
 from speechbench.models.loading import load_model
 from speechbench.models.tiny import FOLDER
 from speechbench.one_run import info_of
 from speechbench.progress import Progress
-from speechbench.runs import find_runs, read_run, write_run
+from speechbench.runs import find_runs, read_run, write_failure, write_run
 
 GRID = ["--rewards", "bleu", "--limit", "6", "--out", "runs"]
 
@@ -125,6 +126,22 @@ def test_a_trainer_leaves_its_model_where_it_is_looked_for(tmp_path: Path) -> No
     planned = own_grid(tmp_path, "elsewhere")
     with pytest.raises(SpeechbenchError, match=r"elsewhere left its model in .*/model: it should save it to .*/final"):
         run_all(planned, Progress())
+
+
+def test_a_run_that_fails_says_why_until_it_is_tried_again(tmp_path: Path) -> None:
+    planned = own_grid(tmp_path, "elsewhere")
+    for _ in range(2):
+        with pytest.raises(SpeechbenchError, match="left its model"):
+            run_all(planned, Progress())
+        failure = read_run(planned.runs[1].folder).failure
+        assert failure is not None and "elsewhere left its model in" in failure.reason
+    (board,) = leaderboard(planned.folder, resamples=10)
+    assert [run.state for run in board.runs] == ["finished", "failed"]
+    assert any(note.startswith("elsewhere seed 0 failed: trainer ") for note in board.notes)
+    do_well = own_grid(tmp_path, "mine")
+    write_failure(do_well.runs[1].folder, SpeechbenchError("once it did"))
+    run_all(do_well, Progress())
+    assert not (do_well.runs[1].folder / "failure.json").exists()
 
 
 def test_what_is_finished_is_looked_at_first_and_needs_no_lock(tmp_path: Path) -> None:
