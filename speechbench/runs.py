@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -121,6 +122,8 @@ class Run:
         content = self._sealed(TRAIN)
         if content is None:
             content = path.read_bytes() if path.exists() else b""
+        with suppress(ValueError):  # as a rule; else one by one, to name the line
+            return _LOGGED.decode_lines(content)
         lines, texts = [], content.splitlines()
         for number, text in enumerate(texts, 1):
             try:

@@ -40,6 +40,8 @@ class View:
     Attributes:
         systems: These.
         seeds: Seed to the places of its systems.
+        by_seed: Scores on the whole test set, once they are measured.
+        score: Their mean; NaN where a system has none.
     """
 
     def __init__(self, systems: Sequence[System]) -> None:
@@ -48,16 +50,13 @@ class View:
         for place, system in enumerate(self.systems):
             self.seeds.setdefault(system.seed, []).append(place)
         self.by_seed: dict[int | None, float] = {}
+        self.score = math.nan
 
     def measured(self, scores: Array) -> None:
         """Takes the scores of its systems on the whole test set."""
         known = scores.tolist()
         self.by_seed = {seed: _mean([known[place] for place in places]) for seed, places in self.seeds.items()}
-
-    @property
-    def score(self) -> float:
-        """The mean over seeds; NaN where a system has none."""
-        return _mean(list(self.by_seed.values()))
+        self.score = _mean(list(self.by_seed.values()))
 
     @property
     def known_seeds(self) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,6 @@ from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, read_run, run_folders
 
-_READERS = 2  # what is hashed and read from the disk leaves other threads to their work
 TRAINER_ORDER = ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
@@ -153,8 +151,7 @@ def groups(
 
 def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[list[Run], list[Broken]]:
     folders = {folder.resolve(): folder for out in outs for folder in run_folders(out, only)}
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(_read_one, folders.values()))
+    found = [_read_one(folder) for folder in folders.values()]
     return [run for run, _ in found if run is not None], [broken for _, broken in found if broken is not None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -65,9 +65,9 @@ def clusters_of(group: Group, ids: Sequence[str]) -> Clusters:
     run = next((r for row in group.rows for r in row.finished if row.input_control is None), None)
     if run is None:
         return Clusters("example", len(ids), np.arange(len(ids)))
-    order = _order(run.samples, ids)
-    speakers = [run.samples.speakers[place] for place in order]
-    audio = [run.samples.audio[place] for place in order]
+    places = {id_: place for place, id_ in enumerate(run.samples.ids)}
+    speakers = [run.samples.speakers[places[id_]] for id_ in ids]
+    audio = [run.samples.audio[places[id_]] for id_ in ids]
     too_few: list[str] = []
     for level, names in (("speaker", speakers), ("chapter", map(_chapter, audio)), ("recording", audio)):
         known = list(names)
@@ -118,6 +118,8 @@ def systems_of(
     return systems
 
 
-def _order(samples: Samples, ids: Iterable[str]) -> list[int]:
+def _order(samples: Samples, ids: Sequence[str]) -> list[int] | slice:
+    if samples.ids == tuple(ids):
+        return slice(None)
     places = {id_: place for place, id_ in enumerate(samples.ids)}
     return [places[id_] for id_ in ids]
