@@ -64,7 +64,7 @@ def read_boards(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """While it lasts nobody looks for cycles among the hundreds of thousands of objects that are read: there are none."""
+    """While it lasts nobody looks for cycles among the many objects that are read: there are none."""
     was_on = gc.isenabled()
     gc.disable()
     try:
