@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbench.rewards.aggregate import AGGREGATES
+from speechbench.aggregate import AGGREGATES
 from speechbench.run_schema import Health, MetricInfo, Result, RunInfo, Sample, Score
 from speechbench.runs import write_result, write_run, write_samples
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import UsageError
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_schema import MetricInfo, Sample
 
 Array = npt.NDArray[np.float64]

@@ -26,7 +26,7 @@ class MetricInfo:
     Attributes:
         name: Its canonical spec.
         display: What its column is called.
-        aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
+        aggregate: Name in `speechbench.aggregate.AGGREGATES`.
         scale: Field's scale over unit scale.
         signature: Everything the score depends on; scores of different signatures do not compare.
         lower_is_better: Whether it counts errors.

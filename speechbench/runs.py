@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
 from speechbench.old_schemas import upgraded_run
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_columns import columns_name
 from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, sealed, write_json
 from speechbench.run_samples import Samples, read_passes, read_samples, write_passes, write_samples

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.curves import Drawn, chances_to_be_best, numbers_of, thresholds_of
 from speechbench.errors import UsageError
-from speechbench.rewards.aggregate import AGGREGATES
 
 NAN = float("nan")
 segment_scores = st.one_of(st.sampled_from([0.0, 25.0, 50.0, 100.0, NAN]), st.floats(0, 100))

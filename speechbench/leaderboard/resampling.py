@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from speechbench.aggregate import AGGREGATES, RESAMPLED
 from speechbench.errors import UsageError
-from speechbench.rewards.aggregate import AGGREGATES, RESAMPLED
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

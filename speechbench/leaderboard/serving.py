@@ -14,7 +14,6 @@ from typing import Any, cast
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.boards import read_boards
 from speechbench.leaderboard.kept import key_of
-from speechbench.leaderboard.page import page_html
 from speechbench.leaderboard.page.recordings import kind_of, served
 from speechbench.leaderboard.render import to_json
 from speechbench.runs import run_folders
@@ -67,6 +66,8 @@ class Pages:
         return key_of([run for folder in self.folders for run in run_folders(folder)], self._asked)
 
     def _make(self) -> None:
+        from speechbench.leaderboard.page.assembling import page_html
+
         resamples, together, test = self._asked
         version = self._key()  # before: what changes meanwhile is made anew
         found = read_boards(self.folders, resamples, None, together, test)

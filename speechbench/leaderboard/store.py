@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.runs import MetricInfo, Run, read_run, run_folders
-
-TRAINER_ORDER = ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
 @dataclass(frozen=True)
@@ -245,10 +243,19 @@ def _settings(row: Row) -> dict[str, str]:
 
 def _place(row: Row, metrics: Mapping[str, int]) -> tuple[bool, int, str, int, str]:
     """Where a row stands: controls last, then by trainer, then by reward in the order of the metrics."""
-    known = row.trainer in TRAINER_ORDER
-    trainer = TRAINER_ORDER.index(row.trainer) if known else len(TRAINER_ORDER)
+    order = _trainers()
+    known = row.trainer in order
+    trainer = order.index(row.trainer) if known else len(order)
     reward = metrics.get(row.reward or "", len(metrics))
     return row.is_control, trainer, "" if known else row.trainer, reward, row.label
+
+
+@cache
+def _trainers() -> tuple[str, ...]:
+    """In the order of the board."""
+    from speechbench.benchmarks.controls import INPUTS  # which brings all of its room, and kept boards need none of it
+
+    return ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
 def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:

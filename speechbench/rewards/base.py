@@ -1,7 +1,7 @@
 """What every reward and metric is: one scorer, used to train on unit scale and to measure on the field's.
 
 As a reward it gives one number per hypothesis. As a metric it gives sufficient statistics per segment,
-whose sum over a corpus gives the corpus score through one of `speechbench.rewards.aggregate.AGGREGATES`;
+whose sum over a corpus gives the corpus score through one of `speechbench.aggregate.AGGREGATES`;
 so corpus scores of thousands of bootstrap resamples are one matrix product.
 """
 
@@ -85,7 +85,7 @@ class Reward(ABC):
         needs: Which of "reference", "source", "audio" an example must have; "logprobs" and "group" (all
             hypotheses of a prompt together) are asked of the batch.
         languages: Target languages it is meant for; empty for any.
-        aggregate: Name in `speechbench.rewards.aggregate.AGGREGATES`.
+        aggregate: Name in `speechbench.aggregate.AGGREGATES`.
         extra: What to install, as in `pip install 'speechbench[extra]'`; empty for none.
         incidental: Parameters that cannot change a score, or that the signature tells of in a way that lasts (a
             checkpoint's hash and own name instead of the way to it): another value is no other run.

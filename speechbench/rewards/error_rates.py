@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from speechbench.aggregate import Floats, rate
 from speechbench.benchmarks.base import Example
 from speechbench.errors import UsageError
 from speechbench.languages import is_unspaced
-from speechbench.rewards.aggregate import Floats, rate
 from speechbench.rewards.by_language import ByLanguage
 from speechbench.rewards.grouped import Counted, Prepared, Row
 from speechbench.rewards.matching import Numbered

@@ -13,9 +13,9 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.benchmarks.base import Example
 from speechbench.errors import SpeechbenchError, UsageError
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.rewards.base import Batch, Reward, mean_statistics, no_logprobs
 from speechbench.rewards.needs import lacking
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from speechbench.aggregate import BLEU_ORDER, CHRF_CHARACTER_ORDER, Floats, bleu, chrf
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
-from speechbench.rewards.aggregate import BLEU_ORDER, CHRF_CHARACTER_ORDER, Floats, bleu, chrf
 from speechbench.rewards.bleu_tokenizer import BY_LANGUAGE, OTHER, UNSPACED, bleu_with, tokenizer_of
 from speechbench.rewards.by_language import ByLanguage
 from speechbench.rewards.grouped import Counted, Row

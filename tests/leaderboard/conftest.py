@@ -11,8 +11,8 @@ import pytest
 import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.health import health
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.runs import MetricInfo, Result, RunInfo, Sample, Score, write_result, write_run, write_samples
 
 METRICS = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.leaderboard import leaderboard
 from speechbench.leaderboard.store import groups
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.runs import check_sealed
 
 OLD_RUNS = Path(__file__).parent / "old_runs"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import UsageError
 from speechbench.leaderboard.resampling import (
     ROWS_AT_ONCE,
@@ -21,7 +22,6 @@ from speechbench.leaderboard.resampling import (
     resample_counts,
     seed_shares,
 )
-from speechbench.rewards.aggregate import AGGREGATES
 
 
 def mean_statistics(scores: np.ndarray) -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard, to_json, to_markdown, to_terminal
 from speechbench.leaderboard.comparisons import Comparison
 from speechbench.leaderboard.resampling import blocks, bootstrap, seed_shares
 from speechbench.leaderboard.sampled import is_sharpening
 from speechbench.leaderboard.statistics import holm, paired_p, seed_test
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.run_schema import Sampled
 from speechbench.runs import read_run, write_passes, write_result
 

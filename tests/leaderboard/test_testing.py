@@ -11,12 +11,12 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import UsageError
 from speechbench.leaderboard import testing
 from speechbench.leaderboard.resampling import System, bootstrap, flips
 from speechbench.leaderboard.statistics import ALPHA, holm, p_bounds, paired_p, seed_test
 from speechbench.leaderboard.testing import ENOUGH, START, Pair, measured_and_tested
-from speechbench.rewards.aggregate import AGGREGATES
 
 
 def of_scores(scores: np.ndarray, seed: int | None = None) -> System:

@@ -14,10 +14,10 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics import lib_ter
 from sacrebleu.metrics.ter import TER
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import UsageError
 from speechbench.rewards import Batch, load_reward, measure
-from speechbench.rewards.aggregate import AGGREGATES
 from speechbench.rewards.ter import Ter, edits
 
 WORDS = ["der", "die", "Der", "Äpfel", "rote,", "hat", "(gestern)", "gezählt.", "1.000", "a", "b"]

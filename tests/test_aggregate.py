@@ -11,8 +11,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
+from speechbench.aggregate import AGGREGATES, rate
 from speechbench.benchmarks.base import Example
-from speechbench.rewards.aggregate import AGGREGATES, rate
 from speechbench.rewards.base import Batch, Reward
 from speechbench.rewards.overlap import Bleu, Chrf
 from speechbench.rewards.ter import Ter
