@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ def main() -> None:
     Start with `speechbench ablate --rewards bleu,comet`: it trains the embedded model on the embedded
     corpus once per reward and ranks what came out.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal or a file without some characters gets their codes
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 main.add_command(cli_ablate.ablate)

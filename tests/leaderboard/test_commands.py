@@ -101,6 +101,14 @@ def test_one_broken_folder_does_not_stop_the_rest(runs: Path) -> None:
     assert "not read:" in done.output and "result.json is broken" in " ".join(done.output.split())
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_without_some_characters_gets_their_codes(runs: Path, encoding: str) -> None:
+    command = [sys.executable, "-m", "speechbench", "leaderboard", str(runs)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    text = done.stdout.decode(encoding)
+    assert done.returncode == 0 and not done.stderr and "grpo(bleu)" in text and "\\u25b2" in text
+
+
 def test_compare_says_both_and_where_they_differ(runs: Path) -> None:
     done = call("compare", "grpo(bleu)", runs / "default" / "sft-0", "--examples", "3")
     assert done.exit_code == 0 and "grpo(bleu) seed 0 against sft seed 0" in done.output
