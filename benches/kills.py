@@ -27,6 +27,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from attempts import PHASES, POINTS, Attempt, Failure, Kill, alive, attempt
 
 SETTINGS = """\
@@ -47,8 +48,8 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if name.startswith(("cache/indexes/", "cache/recordings.sqlite3")):
-            continue  # what was read of the data: its places and times
+        if name.startswith(("cache/indexes/", "cache/recordings.sqlite3", "cache/boards")):
+            continue  # what was read of the data, and boards by the times of what they are of: places and times
         if path.is_dir():
             found[name] = "folder"
         elif name != "log.txt":
@@ -59,6 +60,8 @@ def contents(folder: Path) -> dict[str, str]:
 def _content(path: Path, folder: Path) -> str:
     if path.name in ("training_args.bin", "complete.json"):  # the place, and seconds
         return "file"
+    if path.suffix == ".columns":
+        return repr(msgspec.msgpack.decode(path.read_bytes())).replace(str(folder), "")
     if path.suffix not in (".json", ".jsonl"):
         return hashlib.sha256(path.read_bytes()).hexdigest()
     text = path.read_text(encoding="utf-8").replace(str(folder), "")
@@ -72,7 +75,8 @@ def _timeless(content: Any) -> Any:
         return [_timeless(item) for item in content]
     if not isinstance(content, dict):
         return content
-    left_out = ("seconds", "peak_memory_bytes", "provenance", "sha256")  # the hashes are over seconds too
+    left_out = {"seconds", "peak_memory_bytes", "provenance", "sha256"}  # the hashes are over seconds too
+    left_out |= {"sampling", "scoring", "learning", "evaluation", "memory"}  # the board's columns of costs
     return {key: _timeless(value) for key, value in content.items() if key not in left_out}
 
 
