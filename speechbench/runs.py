@@ -43,11 +43,6 @@ from speechbench.run_schema import (
 )
 
 __all__ = [
-    "RESULT",
-    "RUN",
-    "SAMPLED",
-    "SAMPLES",
-    "TRAIN",
     "MetricInfo",
     "Result",
     "Run",
@@ -65,7 +60,6 @@ __all__ = [
     "write_run",
     "write_samples",
 ]
-
 
 _LOGGED = msgspec.json.Decoder(dict[str, Any])
 

@@ -18,7 +18,8 @@ from speechbench.leaderboard.page.packing import Array, element, packed, packed_
 from speechbench.leaderboard.page.recordings import embedded, link, served
 from speechbench.leaderboard.store import Group
 from speechbench.run_files import broken
-from speechbench.runs import SAMPLES, Run
+from speechbench.run_schema import SAMPLES
+from speechbench.runs import Run
 
 CHUNK = 500
 _LONGEST_SPEAKER = 16  # enough to tell two hashes apart
