@@ -93,7 +93,8 @@ _bleu_of_one = np.frompyfunc(_one_bleu, 3 + BLEU_ORDER, 1)
 def _bleu_of_many(hypothesis_length: Floats, reference_length: Floats, orders: Floats, *precisions: Floats) -> Floats:
     """The same of arrays; orders that do not count have the precision 1, whose logarithm is 0."""
     penalty = np.exp(np.minimum(1 - reference_length / hypothesis_length, 0.0))
-    return np.asarray(penalty * np.exp(np.log(precisions).sum(axis=0) / orders))
+    product = math.prod(precisions[1:], start=precisions[0])  # one logarithm for all
+    return np.asarray(penalty * np.exp(np.log(product) / orders))
 
 
 def chrf(sums: Floats) -> Floats:

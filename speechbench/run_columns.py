@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,7 @@ class _File(msgspec.Struct):
 _READER, _WRITER = msgspec.msgpack.Decoder(_File), msgspec.msgpack.Encoder()
 
 
+@cache
 def columns_name(name: str) -> str:
     """The name of the columns of a file of samples: "samples.columns" of "samples.jsonl"."""
     return str(Path(name).with_suffix(SUFFIX))

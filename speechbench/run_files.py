@@ -5,19 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from speechbench.errors import SpeechbenchError, naming
-from speechbench.run_schema import SCHEMA
+from speechbench.run_schema import RESULT, RUN, SCHEMA
 
 MOVE_OR_REMOVE = "remove the run's folder and run the same command again"
 FIRST_SEALED = 2  # the first schema whose results have a seal
 SEAL = "sha256"  # field of a sealed file: SHA-256 by file name, its own over all its other fields
+
+
+def run_folders(out: Path | str, only: Collection[str] | None = None) -> list[Path]:
+    """The run folders under a folder, in order: those that hold a `run.json`, however broken, or a result without one.
+
+    Args:
+        out: A run folder, an ablation's folder, or the folder of several ablations.
+        only: Ids of the runs that count, which are their folders' names. `None` for all.
+
+    Raises:
+        SpeechbenchError: If there is no such folder.
+    """
+    out = Path(out)
+    if not out.is_dir():
+        raise SpeechbenchError(f"there is no folder {out}: make runs with `speechbench ablate`, or name their folder")
+    found = _holding_runs(out, 2)
+    return sorted(folder for folder in found if only is None or folder.resolve().name in only)
+
+
+def _holding_runs(folder: Path, deeper: int) -> Iterator[Path]:
+    """By `os.scandir`, which is five times as fast as pathlib's glob; what may not be looked into holds none."""
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        inside = list(entries)
+        if not {RUN, RESULT}.isdisjoint(entry.name for entry in inside):
+            yield folder
+        for entry in inside if deeper else ():
+            if entry.is_dir():
+                yield from _holding_runs(folder / entry.name, deeper - 1)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:
@@ -145,9 +173,10 @@ def check_seal(path: Path, content: dict[str, Any], name: str) -> bytes:
     found: str | None = None
     if name == path.name:
         found = _hash_of({key: value for key, value in content.items() if key not in (SEAL, "schema")})
-    elif file.exists():
-        held = file.read_bytes()
-        found = _hash(held)
+    else:
+        with suppress(FileNotFoundError):
+            held = file.read_bytes()
+            found = _hash(held)
     if content["schema"] >= FIRST_SEALED:
         seal = content.get(SEAL)
         if found != (seal.get(name) if isinstance(seal, dict) else None):

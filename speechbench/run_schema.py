@@ -11,6 +11,8 @@ from typing import Any
 RUN, TRAIN, SAMPLES, RESULT = "run.json", "train.jsonl", "samples.jsonl", "result.json"
 SAMPLED, FAILURE = "sampled.jsonl", "failure.json"
 """Its files."""
+INPUT_CONTROLS = ("no-audio", "question-only", "gold-transcript")
+"""What the base model may be given instead of the speech, in the order of their rows."""
 CHECKPOINTS, TRAINED = Path("checkpoints"), Path("checkpoints", "final")
 """Its folders: of the checkpoints, and of the trained model."""
 
@@ -61,8 +63,8 @@ class RunInfo:
         metrics: In the order of the board's columns.
         provenance: Versions, commit, hardware, threads, start.
         start: Id of the run whose trained model it starts from; `None` for the base model's.
-        control: What the base model was given instead of the speech, a name of
-            `speechbench.benchmarks.controls.INPUTS`; `None` for speech.
+        control: What the base model was given instead of the speech, of `INPUT_CONTROLS`;
+            `None` for speech.
         has_control_reward: Whether it was trained on a reward that must not win: one of the family "control".
         split: Of the benchmark, that it is measured on; "validation" for the trials of a sweep.
         reward_families: The families of what the reward is made of, sorted, as `MetricInfo.family` has them.

@@ -12,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
 from speechbench.old_schemas import upgraded_run
 from speechbench.run_columns import columns_name
-from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, sealed, write_json
+from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, run_folders, sealed, write_json
 from speechbench.run_samples import Samples, read_passes, read_samples, write_passes, write_samples
 from speechbench.run_schema import (
     FAILURE,
@@ -73,12 +73,14 @@ class Run:
         info: What the run is.
         result: What came out; `None` while it is unfinished.
         schema: That `run.json` was written in.
+        seal: What `result.json` holds, with the hashes of the other files.
     """
 
     folder: Path
     info: RunInfo
     result: Result | None
     schema: int = SCHEMA
+    seal: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def finished(self) -> bool:
@@ -135,13 +137,9 @@ class Run:
         except (OSError, ValueError):
             return None  # none, or not to be read: what is told of an unfinished run is no reason to stop
 
-    @cached_property
-    def _seal(self) -> dict[str, Any]:
-        return read_json(self.folder / RESULT)
-
     def _sealed(self, name: str) -> bytes | None:
         """What a file of a finished run holds, if it was not changed; `None` for one that may still be written."""
-        return check_seal(self.folder / RESULT, self._seal, name) if self.finished else None
+        return check_seal(self.folder / RESULT, self.seal, name) if self.finished else None
 
     def _columns(self, name: str) -> bytes | None:
         """What the columns of a finished run's file hold; `None` where there are none, or they were changed."""
@@ -246,7 +244,8 @@ def read_run(folder: Path | str) -> Run:
     unknown = [metric.aggregate for metric in info.metrics if metric.aggregate not in AGGREGATES]
     if unknown:
         raise SpeechbenchError(f"{path} needs the aggregate {unknown[0]!r}, which is unknown here: upgrade speechbench")
-    return Run(folder, info, _read_result(folder / RESULT, info.metrics), content["schema"])
+    result, seal = _read_result(folder / RESULT, info.metrics)
+    return Run(folder, info, result, content["schema"], seal)
 
 
 def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]:
@@ -263,33 +262,16 @@ def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]
     return [read_run(folder) for folder in run_folders(out, only)]
 
 
-def run_folders(out: Path | str, only: Collection[str] | None = None) -> list[Path]:
-    """The run folders under a folder, in order: those that hold a `run.json`, however broken, or a result without one.
-
-    Args:
-        out: As of `find_runs`.
-        only: As of `find_runs`.
-
-    Raises:
-        SpeechbenchError: If there is no such folder.
-    """
-    out = Path(out)
-    if not out.is_dir():
-        raise SpeechbenchError(f"there is no folder {out}: make runs with `speechbench ablate`, or name their folder")
-    found = {path.parent for name in (RUN, RESULT) for at in ("", "*/", "*/*/") for path in out.glob(f"{at}{name}")}
-    return sorted(folder for folder in found if only is None or folder.resolve().name in only)
-
-
-def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> Result | None:
+def _read_result(path: Path, metrics: Iterable[MetricInfo]) -> tuple[Result | None, dict[str, Any]]:
     if not path.exists():
-        return None
+        return None, {}
     content = read_json(path)
     for name in (RESULT, RUN):
         check_seal(path, content, name)
     try:
         corpus = {metric.name: content["metrics"][metric.name]["corpus"] for metric in metrics}
         sampled = content.get("sampled")
-        return msgspec.convert({**content, "metrics": corpus, "sampled": _sampled(sampled, metrics)}, Result)
+        return msgspec.convert({**content, "metrics": corpus, "sampled": _sampled(sampled, metrics)}, Result), content
     except (KeyError, TypeError, ValueError) as error:
         raise broken(path, error) from None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from speechbench.benchmarks.audio import Audio, Examined
 from speechbench.benchmarks.base import AUDIO_PLACEHOLDER, Example
+from speechbench.run_schema import INPUT_CONTROLS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,11 +91,9 @@ def gold_transcript(example: Example) -> Example | None:
     return dataclasses.replace(example, audio=None, instruction=instruction)
 
 
-INPUTS: Mapping[str, Callable[[Example], Example | None]] = {
-    "no-audio": no_audio,
-    "question-only": question_only,
-    "gold-transcript": gold_transcript,
-}
+INPUTS: Mapping[str, Callable[[Example], Example | None]] = dict(
+    zip(INPUT_CONTROLS, (no_audio, question_only, gold_transcript), strict=True)
+)
 """Controls of the input by name, in the order of their rows."""
 
 

@@ -43,8 +43,10 @@ def _of_same_weights(row: Row, rows: Sequence[Row], trainer: str) -> list[int]:
 
 def _stage(row: Row, rows: Sequence[Row], trainer: str) -> list[int]:
     """The row of this trainer that the row goes on from, directly or through other stages."""
-    by_id = {run.info.id: (place, run) for place, other in enumerate(rows) for run in other.runs}
     run = row.runs[0]  # runs of a row differ in their seed only, so what they start from is one row too
+    if run.info.start is None:
+        return []
+    by_id = {run.info.id: (place, run) for place, other in enumerate(rows) for run in other.runs}
     while run.info.start in by_id:
         place, run = by_id.pop(run.info.start)
         if rows[place].trainer == trainer:

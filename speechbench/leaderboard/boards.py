@@ -11,7 +11,7 @@ from speechbench.leaderboard.counting import Tick
 from speechbench.leaderboard.kept import keep, kept, key_of
 from speechbench.leaderboard.store import Group, groups
 from speechbench.leaderboard.table import Board, board_of
-from speechbench.runs import run_folders
+from speechbench.run_files import run_folders
 
 
 def leaderboard(

@@ -130,15 +130,14 @@ def compare(
         if key in tested
     }
     tests = {key: its for key, its in found.items() if its is not None}
+    signs = tested.signs
     return Comparisons(
         examples=len(ids),
         clusters=clusters,
         measured=measured,
         tests=tests,
         family=len(planned),
-        verdicts={
-            key: verdict(tested[key].difference, tested[key].p_holm, lower[key[0]]) for key in ranked if key in tested
-        },
+        verdicts={key: -signs[key] if lower[key[0]] else signs[key] for key in ranked if key in signs},
         applies={key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()},
         resamples=START if resamples is None else resamples,
         most=max((its.resamples for its in tests.values()), default=START if resamples is None else resamples),
@@ -160,16 +159,17 @@ def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str
 def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str]]]:
     """All pairs of rows that compete, by metric and their places: what the ranks and the bold figures come of."""
     competing = [place for place, row in enumerate(group.rows) if not row.is_control]
-    return {
-        (metric.name, one, two): Pair((one, metric.name), (two, metric.name), f"ranks by {metric.name}")
-        for metric in group.metrics
-        for one, two in combinations(competing, 2)
-    }
+    found = {}
+    for metric in group.metrics:
+        its = [(place, metric.name) for place in competing]
+        family = f"ranks by {metric.name}"
+        found.update({(metric.name, a[0], b[0]): Pair(a, b, family) for a, b in combinations(its, 2)})
+    return found
 
 
 def comparison(tested: Tested, against: str, family: int, lower_is_better: bool) -> Comparison | None:
     """What a test found, in figures; `None` where the difference has no interval."""
-    draws = tested.draws
+    draws, pigeonhole = tested.draws, tested.pigeonhole
     ends = interval(draws)
     if ends is None:
         return None
@@ -183,6 +183,6 @@ def comparison(tested: Tested, against: str, family: int, lower_is_better: bool)
         resamples=tested.resamples,
         detectable=detectable(draws, family),
         seeds=tested.seeds,
-        pigeonhole=None if tested.pigeonhole is None else interval(tested.pigeonhole),
+        pigeonhole=None if pigeonhole is None else interval(pigeonhole),
         lower_is_better=lower_is_better,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
+from typing import TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from speechbench.leaderboard.resampling import (
     Array,
@@ -24,9 +27,10 @@ from speechbench.leaderboard.statistics import TIE, exceed, paired_seeds_p, seed
 
 PIGEONHOLE = 5
 """Seeds from which on they are resampled too."""
-_WORKERS = 2  # blocks at work at once: each takes up to 64 MB
+_WORKERS = min(os.cpu_count() or 1, 8)  # blocks at work at once: each takes up to 64 MB
 _CELLS = 250_000  # differences at once: 2 MB, which stay in the processor's cache
 
+Found = TypeVar("Found")
 Tick = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
 
@@ -158,18 +162,22 @@ class Counting:
             Of each view the mean over seeds on each resample, and over resampled seeds, shape [view, resample]; the
             same array where no seeds are resampled.
         """
-        means = np.empty((len(self.views), stop))
-        both = np.empty_like(means) if tests.is_pigeonholed.any() else means
         every, at = np.arange(len(tests.mine)), np.arange(len(self.views))
+        is_both = bool(tests.is_pigeonholed.any())
+
+        def work(block: int, rows: slice) -> tuple[Array, Array, Array]:
+            drawn = _drawn(self.views, corpora, is_both, block, rows)
+            if self.is_bootstrap:
+                return *drawn, _straying(tests, every, *drawn, at)
+            return *drawn, _flipped(tests, every, self.views, at, corpora, flips(corpora.clusters, block, rows))
+
+        means = np.empty((len(self.views), stop))
+        both = np.empty_like(means) if is_both else means
         done = 0
-        for block, rows, their_means, their_both in _drawn(self.views, corpora, 0, stop, both is not means):
-            some = slice(done, done + their_means.shape[1])
+        for their_means, their_both, strays in _at_work(work, corpora.clusters, 0, stop if self.views else 0):
+            some = slice(done, done := done + their_means.shape[1])
             means[:, some], both[:, some] = their_means, their_both
-            self._count(tests, every, their_means, their_both, at)
-            if not self.is_bootstrap:
-                _count_flipped(tests, every, self.views, at, corpora, flips(corpora.clusters, block, rows))
-            done = some.stop
-            self._told(tests, every, their_means.shape[1], stop)
+            self._add(tests, every, strays, their_means.shape[1], stop)
         return means, both
 
     def more_of(self, tests: Tests, some: Places, start: int, stop: int) -> None:
@@ -186,49 +194,43 @@ class Counting:
         at = np.zeros(len(self.views), np.intp)
         at[used] = np.arange(len(used))
         corpora = Corpora([system for view in views for system in view.systems], self.cluster)
-        if self.is_bootstrap:
-            is_both = bool(tests.is_pigeonholed[some].any())
-            for _, rows, means, both in _drawn(views, corpora, start, stop, is_both):
-                self._count(tests, some, means, both, at)
-                self._told(tests, some, rows.stop - rows.start, stop)
-        else:
-            for block, rows in blocks(corpora.clusters, start, stop):
-                _count_flipped(tests, some, views, at, corpora, flips(corpora.clusters, block, rows))
-                self._told(tests, some, rows.stop - rows.start, stop)
+        is_both = bool(tests.is_pigeonholed[some].any())
 
-    def _told(self, tests: Tests, some: Places, resamples: int, goal: int) -> None:
+        def work(block: int, rows: slice) -> tuple[int, Array]:
+            many = rows.stop - rows.start
+            if self.is_bootstrap:
+                return many, _straying(tests, some, *_drawn(views, corpora, is_both, block, rows), at)
+            return many, _flipped(tests, some, views, at, corpora, flips(corpora.clusters, block, rows))
+
+        for many, strays in _at_work(work, corpora.clusters, start, stop):
+            self._add(tests, some, strays, many, stop)
+
+    def _add(self, tests: Tests, some: Places, strays: Array, resamples: int, goal: int) -> None:
+        tests.exceeding[some] += strays
         tests.resamples[some] += resamples
         if self.tick is not None and len(some):
             self.tick("resampling", int(tests.resamples[some[0]]), goal)
 
-    def _count(self, tests: Tests, some: Places, means: Array, both: Array, at: Places) -> None:
-        """Counts what strays, for some tests whose views' places in the draws are given."""
-        if self.is_bootstrap:
-            _add(tests, some[~tests.is_pigeonholed[some]], means, at)
-            _add(tests, some[tests.is_pigeonholed[some]], both, at)
 
+def _at_work(work: Callable[[int, slice], Found], clusters: int, start: int, stop: int) -> Iterator[Found]:
+    """What comes of blocks of resamples, in their order; several are at work at a time, on one thread each.
 
-def _drawn(
-    views: Sequence[View], corpora: Corpora, start: int, stop: int, is_both: bool
-) -> Iterator[tuple[int, slice, Array, Array]]:
-    """Blocks of resamples in their order, several at work at a time, since numpy leaves other threads to their work.
-
-    Yields:
-        The block's number, which of its rows, means over seeds, and means over resampled seeds, which are the same
-        array where these are not asked for.
+    numpy leaves other threads to their work. Its products would take threads of their own, which get into each other's
+    way.
     """
-
-    def work(block: int, rows: slice) -> tuple[int, slice, Array, Array]:
-        drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
-        means = _over_seeds(views, drawn)
-        return block, rows, means, _over_drawn_seeds(views, drawn, means, block, rows) if is_both else means
-
-    left = blocks(corpora.clusters, start, stop if views else start)
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    left = blocks(clusters, start, stop)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_WORKERS) as pool:
         begun = deque(pool.submit(work, *its) for its in islice(left, _WORKERS))
         while begun:
             yield begun.popleft().result()
             begun.extend(pool.submit(work, *its) for its in islice(left, 1))
+
+
+def _drawn(views: Sequence[View], corpora: Corpora, is_both: bool, block: int, rows: slice) -> tuple[Array, Array]:
+    """Means over seeds on a block's resamples, and means over resampled seeds: the same where these are not wanted."""
+    drawn = corpora.resampled(resample_counts(corpora.clusters, block, rows))
+    means = _over_seeds(views, drawn)
+    return means, _over_drawn_seeds(views, drawn, means, block, rows) if is_both else means
 
 
 def _over_seeds(views: Sequence[View], drawn: Array) -> Array:
@@ -256,32 +258,37 @@ def _over_drawn_seeds(views: Sequence[View], drawn: Array, means: Array, block: 
     return found
 
 
-def _add(tests: Tests, some: Places, draws: Array, at: Places) -> None:
-    at_once = max(1, _CELLS // max(draws.shape[1], 1))
-    for first in range(0, len(some), at_once):
-        few = some[first : first + at_once]
-        differences = draws[at[tests.mine[few]]]
-        differences -= draws[at[tests.theirs[few]]]
-        tests.exceeding[few] += exceed(tests.difference[few], differences)
+def _straying(tests: Tests, some: Places, means: Array, both: Array, at: Places) -> Array:
+    """How many resamples stray as far as the difference, for some tests whose views' places in the draws are given."""
+    found = np.empty(len(some))
+    at_once = max(1, _CELLS // max(means.shape[1], 1))
+    for is_both, draws in ((False, means), (True, both)):
+        its = np.nonzero(tests.is_pigeonholed[some] == is_both)[0]
+        for first in range(0, len(its), at_once):
+            few = some[its[first : first + at_once]]
+            differences = draws[at[tests.mine[few]]]
+            differences -= draws[at[tests.theirs[few]]]
+            found[its[first : first + at_once]] = exceed(tests.difference[few], differences)
+    return found
 
 
-def _count_flipped(
-    tests: Tests, some: Places, views: Sequence[View], at: Places, corpora: Corpora, signs: Array
-) -> None:
+def _flipped(tests: Tests, some: Places, views: Sequence[View], at: Places, corpora: Corpora, signs: Array) -> Array:
     """Approximate randomisation: how often are two rows as far apart once outputs are changed over at random?
 
     Seeds of both rows go in pairs where they are the same; else each goes with each.
     """
-    starts = np.cumsum([0, *(len(view.systems) for view in views)])
-    for test in some.tolist():
+    starts = np.cumsum([0, *(len(view.systems) for view in views)]).tolist()
+    changed_over = corpora.changed_over(signs)
+    found = np.empty(len(some))
+    for place, test in enumerate(some.tolist()):
         mine, theirs = int(at[tests.mine[test]]), int(at[tests.theirs[test]])
         ours, others = views[mine], views[theirs]
         if ours.seeds.keys() == others.seeds.keys() and len(ours.systems) == len(others.systems):
             pairs = [(n, n) for n in range(len(ours.systems))]
         else:
             pairs = list(product(range(len(ours.systems)), range(len(others.systems))))
-        first, second = (np.array(places, np.intp) for places in zip(*pairs, strict=True))
-        one, two = corpora.changed_over(signs, starts[mine] + first, starts[theirs] + second)
-        apart = one.mean(axis=0) - two.mean(axis=0)
+        both = [changed_over(starts[mine] + one, starts[theirs] + two) for one, two in pairs]
+        apart = np.mean([one - two for one, two in both], axis=0)
         nearer = np.abs(apart) < abs(tests.difference[test]) - TIE
-        tests.exceeding[test] += len(apart) - np.count_nonzero(nearer)
+        found[place] = len(apart) - np.count_nonzero(nearer)
+    return found

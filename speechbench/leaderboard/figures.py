@@ -94,7 +94,7 @@ def _of(run: Run, key: str, runs: Mapping[str, Run]) -> float | None:
     if key == "memory":
         return float(run.result.peak_memory_bytes)
     if key == "distinct":
-        logged = [line["distinct"] for line in run.log if isinstance(line.get("distinct"), (int, float))]
+        logged = [its for line in run.log if isinstance(its := line.get("distinct"), (int, float))]
         late = logged[-max(1, math.ceil(_LATE * len(logged))) :]
         return sum(late) / len(late) if late else None
     value: float | None = getattr(run.result.health, key)

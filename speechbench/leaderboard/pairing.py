@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,8 +188,8 @@ def _metric(metrics: Sequence[MetricInfo], name: str | None) -> MetricInfo:
 def _scored(
     metric: MetricInfo,
     measured: dict[tuple[int, str], Measured],
-    tested: dict[str, Tested],
-    randomised: dict[str, Tested],
+    tested: Mapping[str, Tested],
+    randomised: Mapping[str, Tested],
     against: str,
     family: int,
 ) -> Scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -48,13 +49,21 @@ def ranked(group: Group) -> list[int]:
 def ranks(group: Group, comparisons: Comparisons) -> dict[tuple[int, str], tuple[int, int]]:
     """Rank intervals by place of the row, and metric: 1 + how many are significantly better, n − how many are worse."""
     competing = ranked(group)
-    found = {}
-    for metric in group.metrics:
-        known = [place for place in competing if (place, metric.name) in comparisons.measured]
-        for place in known:
-            verdicts = [against(comparisons, metric.name, place, other) for other in known if other != place]
-            found[place, metric.name] = 1 + verdicts.count(-1), len(known) - verdicts.count(1)
-    return found
+    known = {
+        metric.name: {place for place in competing if (place, metric.name) in comparisons.measured}
+        for metric in group.metrics
+    }
+    better, worse = Counter[tuple[int, str]](), Counter[tuple[int, str]]()  # rows significantly better, and worse
+    for (metric, one, two), verdict in comparisons.verdicts.items():
+        if verdict and one in known[metric] and two in known[metric]:
+            first, second = (one, two) if verdict > 0 else (two, one)
+            better[second, metric] += 1
+            worse[first, metric] += 1
+    return {
+        (place, metric): (1 + better[place, metric], len(places) - worse[place, metric])
+        for metric, places in known.items()
+        for place in places
+    }
 
 
 def against(comparisons: Comparisons, metric: str, place: int, other: int) -> int:

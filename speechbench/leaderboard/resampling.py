@@ -7,8 +7,9 @@ from those that are there, for as many systems as need them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from speechbench.errors import UsageError
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
+Numbers = npt.NDArray[np.floating[Any]]
 
 SEED = 250916990
 """Of the draw: a constant, so that the same runs always give the same board."""
@@ -27,6 +29,8 @@ _FLIPS, _SEEDS = 1, 2  # draws of their own, beside that of the examples
 CELLS_AT_ONCE = 2_000_000
 """Of a block: 16 MB for its draw and 16 for its counts, whatever the size of the test set and B."""
 ROWS_AT_ONCE = 1_000
+SYSTEMS_AT_ONCE = 16
+_EXACT = 2**24  # whole numbers up to this are exact in single precision
 
 
 @dataclass(frozen=True)
@@ -149,15 +153,18 @@ class Corpora:
 
     def __init__(self, systems: Sequence[System], cluster: Places | None = None) -> None:
         examples = len(systems[0].applies) if systems else 0
+        if cluster is not None and np.array_equal(cluster, np.arange(examples)):
+            cluster = None
         self.clusters = examples if cluster is None else int(cluster.max(initial=-1)) + 1
         self._number = len(systems)
-        self._kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and width to the systems that share them
+        kinds: dict[tuple[str, int], list[int]] = {}  # aggregate and width to the systems that share them
         for place, system in enumerate(systems):
-            self._kinds.setdefault((system.aggregate, system.statistics.shape[1]), []).append(place)
-        self._columns = {
-            kind: np.concatenate([_summed(systems[place], cluster, self.clusters) for place in places], axis=1)
-            for kind, places in self._kinds.items()
-        }
+            kinds.setdefault((system.aggregate, system.statistics.shape[1]), []).append(place)
+        self._batches = []
+        for (aggregate, _), places in kinds.items():
+            for few in (places[start : start + SYSTEMS_AT_ONCE] for start in range(0, len(places), SYSTEMS_AT_ONCE)):
+                rows = _in_rows([_summed(systems[place], cluster, self.clusters) for place in few])
+                self._batches.append(_Batch(aggregate, few, rows))
         # Statistics cannot tell where a metric does not apply: an empty hypothesis with an empty reference is all zeros
         # too, and right. So the examples to which it applies are counted; each mask once.
         partial = {place: system.applies for place, system in enumerate(systems) if not system.applies.all()}
@@ -172,9 +179,8 @@ class Corpora:
         """Of the whole test set, shape [system]; NaN where the metric applies to no example."""
         with np.errstate(all="ignore"):
             found = np.empty(self._number)
-            for (name, width), places in self._kinds.items():
-                sums = self._columns[name, width].sum(axis=0)
-                found[places] = AGGREGATES[name](sums.reshape(len(places), width))
+            for batch in self._batches:
+                found[batch.places] = AGGREGATES[batch.aggregate](batch.totals())
         found[self._nothing] = np.nan
         return found
 
@@ -188,42 +194,85 @@ class Corpora:
             Shape [system, resample]; NaN where a metric applies to none of the examples drawn.
         """
         found = np.empty((self._number, len(counts)))
+        of_each = _in_both(counts)
         with np.errstate(all="ignore"):
-            for (name, width), places in self._kinds.items():
-                sums = (counts @ self._columns[name, width]).reshape(len(counts), len(places), width)
-                found[places] = RESAMPLED[name](sums).T
+            for batch in self._batches:
+                found[batch.places] = RESAMPLED[batch.aggregate](batch.products(of_each))
         if self._applicable is not None:
             undrawn = counts @ self._applicable == 0
             for place, column in self._partial.items():
                 found[place, undrawn[:, column]] = np.nan
         return found
 
-    def changed_over(self, signs: Array, mine: Places, theirs: Places) -> tuple[Array, Array]:
+    def changed_over(self, signs: Array) -> Callable[[int, int], tuple[Array, Array]]:
         """Of pairs of systems whose outputs were changed over, cluster by cluster.
 
         Args:
             signs: As `flips` gives them, shape [resample, cluster].
-            mine: Places of the first systems, shape [pair].
-            theirs: Places of the second, of the same metric and examples, shape [pair].
 
         Returns:
-            Scores of the first and of the second systems, shape [pair, resample].
+            From the places of two systems of the same metric and examples to the scores of both, shape [resample].
         """
-        one, two = (np.empty((len(mine), len(signs))) for _ in range(2))
-        with np.errstate(all="ignore"):
-            for (name, width), places in self._kinds.items():
-                at = {place: number for number, place in enumerate(places)}
-                pairs = [number for number, place in enumerate(mine.tolist()) if place in at]
-                if not pairs:
-                    continue
-                columns = self._columns[name, width]
-                totals = columns.sum(axis=0).reshape(-1, width)
-                turned = (signs @ columns).reshape(len(signs), -1, width)
-                for number in pairs:
-                    a, b = at[int(mine[number])], at[int(theirs[number])]
-                    middle, away = (totals[a] + totals[b]) / 2, (turned[:, a] - turned[:, b]) / 2
-                    one[number], two[number] = (RESAMPLED[name](sums) for sums in (middle + away, middle - away))
-        return one, two
+        of_each = _in_both(signs)
+        found = {
+            place: (batch.aggregate, total, turned)
+            for batch in self._batches
+            for place, total, turned in zip(batch.places, batch.totals(), batch.products(of_each), strict=True)
+        }
+
+        def scores(mine: int, theirs: int) -> tuple[Array, Array]:
+            (aggregate, total, turned), (_, other_total, other_turned) = found[mine], found[theirs]
+            middle, away = (total + other_total) / 2, (turned - other_turned) / 2
+            with np.errstate(all="ignore"):
+                return RESAMPLED[aggregate](middle + away), RESAMPLED[aggregate](middle - away)
+
+        return scores
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Systems of one metric, so few that what is made of a block of their resamples stays in the processor's cache.
+
+    Attributes:
+        aggregate: Name in `AGGREGATES`.
+        places: Of the systems.
+        rows: Their statistics, shape [statistic × system, cluster].
+    """
+
+    aggregate: str
+    places: Sequence[int]
+    rows: Numbers
+
+    def totals(self) -> Array:
+        """Sums over all clusters, shape [system, statistic]."""
+        totals: Array = self.rows.sum(axis=1, dtype=np.float64)
+        return totals.reshape(-1, len(self.places)).T
+
+    def products(self, counts: Mapping[object, Numbers]) -> Array:
+        """Sums over resamples, shape [system, resample, statistic], from counts as of `_in_both`."""
+        sums: Array = (self.rows @ counts[self.rows.dtype].T).astype(np.float64, copy=False)
+        return np.moveaxis(sums.reshape(-1, len(self.places), sums.shape[1]), 0, -1)
+
+
+def _in_rows(statistics: Sequence[Array]) -> Numbers:
+    """Statistics of systems as the rows of one matrix, shape [statistic × system, cluster].
+
+    Where all are whole numbers (of n-grams, of characters, of errors) and no resample can sum to 2^24, single precision
+    holds every sum exactly, in half the time.
+    """
+    clusters, width = statistics[0].shape
+    rows = np.empty((width, len(statistics), clusters))
+    for place, its in enumerate(statistics):
+        rows[:, place] = its.T
+    single = rows.astype(np.float32)
+    is_exact = np.abs(single).max(initial=0.0) * clusters < _EXACT
+    is_exact = is_exact and np.array_equal(single, rows) and np.array_equal(single, np.rint(single))
+    return (single if is_exact else rows).reshape(-1, clusters)
+
+
+def _in_both(counts: Array) -> Mapping[object, Numbers]:
+    """Counts in single and in double precision."""
+    return {np.dtype(kind): counts.astype(kind, copy=False) for kind in (np.float32, np.float64)}
 
 
 def _summed(system: System, cluster: Places | None, clusters: int) -> Array:

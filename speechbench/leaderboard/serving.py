@@ -16,7 +16,7 @@ from speechbench.leaderboard.boards import read_boards
 from speechbench.leaderboard.kept import key_of
 from speechbench.leaderboard.page.recordings import kind_of, served
 from speechbench.leaderboard.render import to_json
-from speechbench.runs import run_folders
+from speechbench.run_files import run_folders
 
 HOST = "127.0.0.1"
 PORT = 8347

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from speechbench.errors import SpeechbenchError
-from speechbench.runs import MetricInfo, Run, read_run, run_folders
+from speechbench.run_files import run_folders
+from speechbench.run_schema import INPUT_CONTROLS
+from speechbench.runs import MetricInfo, Run, read_run
+
+_ORDER = ("base", *INPUT_CONTROLS, "sft", "rejection-sft", "grpo", "mixed-grpo")
+"""Of the trainers on the board; others come after them."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,10 @@ def groups(
     """
     outs = [out] if isinstance(out, (str, Path)) else list(out)
     runs, broken = _read(outs, only)
-    found: dict[tuple[object, ...], dict[str, Run]] = {}
-    for run in runs:
-        ablation = run.folder.resolve().parent
-        key = (run.info.benchmark, run.info.data_fingerprint) if together else (ablation, run.info.benchmark)
-        its = found.setdefault(key, {})
-        its.setdefault(run.info.id if together else str(run.folder.resolve()), run)
+    found: dict[tuple[object, ...], dict[str, tuple[Path, Run]]] = {}
+    for folder, run in runs.items():
+        key = (run.info.benchmark, run.info.data_fingerprint) if together else (folder.parent, run.info.benchmark)
+        found.setdefault(key, {}).setdefault(run.info.id if together else str(folder), (folder.parent, run))
     if not found:
         where = " and ".join(map(str, outs))
         if broken:
@@ -137,20 +139,32 @@ def groups(
         raise SpeechbenchError(f"{where} holds no runs: make some with `speechbench ablate --out {outs[0]}`")
     made, left = [], list(broken)
     for its in found.values():
-        ablations = {run.folder.resolve().parent: None for run in its.values()}
+        ablations = dict.fromkeys(ablation for ablation, _ in its.values())
         here = [each for each in left if each.folder.resolve().parent in ablations]
         left = [each for each in left if each not in here]
-        made.append(_group(" + ".join(folder.name for folder in ablations), list(its.values()), tuple(here)))
+        made.append(
+            _group(" + ".join(folder.name for folder in ablations), [run for _, run in its.values()], tuple(here))
+        )
     made.sort(key=lambda group: (group.ablation, group.benchmark))
     if left:  # of ablations of which nothing can be read
         made[0] = replace(made[0], broken=(*made[0].broken, *left))
     return made
 
 
-def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[list[Run], list[Broken]]:
-    folders = {folder.resolve(): folder for out in outs for folder in run_folders(out, only)}
-    found = [_read_one(folder) for folder in folders.values()]
-    return [run for run, _ in found if run is not None], [broken for _, broken in found if broken is not None]
+def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[dict[Path, Run], list[Broken]]:
+    """The runs by their folders as these really are, and what cannot be read."""
+    parents: dict[Path, Path] = {}  # resolved once for all runs in them
+
+    def really(folder: Path) -> Path:
+        if folder.is_symlink() or folder.name in ("", ".."):
+            return folder.resolve()
+        parents[folder.parent] = parents.get(folder.parent) or folder.parent.resolve()
+        return parents[folder.parent] / folder.name
+
+    folders = {really(folder): folder for out in outs for folder in run_folders(out, only)}
+    found = {folder: _read_one(its) for folder, its in folders.items()}
+    runs = {folder: run for folder, (run, _) in found.items() if run is not None}
+    return runs, [broken for _, broken in found.values() if broken is not None]
 
 
 def _read_one(folder: Path) -> tuple[Run | None, Broken | None]:
@@ -192,7 +206,7 @@ def _metrics(runs: list[Run]) -> tuple[MetricInfo, ...]:
     for run in runs:
         for metric in run.info.metrics:
             known, where = found.setdefault(metric.name, (metric, run))
-            if _canonical(vars(known)) != _canonical(vars(metric)):
+            if known != metric and _canonical(vars(known)) != _canonical(vars(metric)):
                 raise SpeechbenchError(
                     f"{where.folder} and {run.folder} measured {metric.display} differently "
                     f"({_difference(vars(known), vars(metric))}), so they do not compare: move one of them into "
@@ -243,19 +257,10 @@ def _settings(row: Row) -> dict[str, str]:
 
 def _place(row: Row, metrics: Mapping[str, int]) -> tuple[bool, int, str, int, str]:
     """Where a row stands: controls last, then by trainer, then by reward in the order of the metrics."""
-    order = _trainers()
-    known = row.trainer in order
-    trainer = order.index(row.trainer) if known else len(order)
+    known = row.trainer in _ORDER
+    trainer = _ORDER.index(row.trainer) if known else len(_ORDER)
     reward = metrics.get(row.reward or "", len(metrics))
     return row.is_control, trainer, "" if known else row.trainer, reward, row.label
-
-
-@cache
-def _trainers() -> tuple[str, ...]:
-    """In the order of the board."""
-    from speechbench.benchmarks.controls import INPUTS  # which brings all of its room, and kept boards need none of it
-
-    return ("base", *INPUTS, "sft", "rejection-sft", "grpo", "mixed-grpo")
 
 
 def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:

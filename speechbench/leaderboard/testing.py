@@ -10,7 +10,7 @@ pigeonhole bootstrap").
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -105,6 +105,63 @@ class Tested:
         return None if self.both is None else self.both[0] - self.both[1]
 
 
+class Found(Mapping[Key, Tested]):
+    """What all tests found, by the keys of their pairs.
+
+    Boards have ten thousands of pairs, of which they ask no more than who is better: `signs`. The rest is put together
+    when it is asked for.
+
+    Args:
+        keys: Of the tests, in their order.
+        tests: All.
+        p_holm: Corrected, shape [test].
+        views: That they are of.
+        examples: How many both rows of each pair have a score for.
+        means: Of each view on the first resamples, shape [view, resample].
+        both: The same over resampled seeds.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        tests: Tests,
+        p_holm: Array,
+        views: Sequence[View],
+        examples: Sequence[int],
+        means: Array,
+        both: Array,
+    ) -> None:
+        self._places = {key: place for place, key in enumerate(keys)}
+        self._tests, self._views, self._examples, self._means, self._both = tests, views, examples, means, both
+        self._p, self._p_holm = tests.p, p_holm
+
+    def __getitem__(self, key: Key) -> Tested:
+        place, tests = self._places[key], self._tests
+        mine, theirs = int(tests.mine[place]), int(tests.theirs[place])
+        return Tested(
+            difference=float(tests.difference[place]),
+            means=(self._means[mine], self._means[theirs]),
+            by_seed=(self._views[mine].by_seed, self._views[theirs].by_seed),
+            examples=self._examples[place],
+            p=float(self._p[place]),
+            p_holm=float(self._p_holm[place]),
+            resamples=int(tests.resamples[place]),
+            both=(self._both[mine], self._both[theirs]) if tests.is_pigeonholed[place] else None,
+        )
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def signs(self) -> dict[Key, int]:
+        """1 where the first row of a pair scores significantly higher after correction, -1 where lower, else 0."""
+        signs = np.where(self._p_holm < ALPHA, np.sign(self._tests.difference), 0.0).astype(int)
+        return dict(zip(self._places, signs.tolist(), strict=True))
+
+
 def check_test(test: str) -> None:
     """Refuses a test that is none.
 
@@ -123,7 +180,7 @@ def measured_and_tested(
     cluster: Places | None = None,
     test: str = "bootstrap",
     tick: Tick | None = None,
-) -> tuple[dict[Place, Measured], dict[Key, Tested]]:
+) -> tuple[dict[Place, Measured], Found[Key]]:
     """Scores of all rows, and tests of all pairs, on one draw of examples that all share.
 
     A pair is tested on the examples to which the metric applies for both, whatever the seed: whoever leaves out
@@ -154,14 +211,17 @@ def measured_and_tested(
     for view in views:
         view.measured(scores[start : start + len(view.systems)])
         start += len(view.systems)
-    known = {key: its for key, its in found.items() if not any(math.isnan(views[v].score) for v in its[:2])}
+    unknown = {place for place, view in enumerate(views) if math.isnan(view.score)}
+    known = {key: its for key, its in found.items() if unknown.isdisjoint(its[:2])} if unknown else found
     tests = Tests([its[:2] for its in known.values()], views, test == "bootstrap")
     members: dict[str, list[int]] = {}
     for place, key in enumerate(known):
         members.setdefault(pairs[key].family, []).append(place)
     counting = Counting(views, cluster, test, tick)
     means, both = counting.all_of(corpora, tests, START if resamples is None else resamples)
-    goals = np.array([_goal(families[pairs[key].family]) for key in known])
+    goals = np.empty(len(known))
+    for family, its in members.items():
+        goals[its] = _goal(families[family])
     while resamples is None and len(left := _unsettled(tests, members, families, goals)):
         done = tests.resamples[left].min()
         batch = left[tests.resamples[left] == done]
@@ -171,22 +231,8 @@ def measured_and_tested(
         for index, (place, view) in enumerate(zip(places, views, strict=True))
         if place is not None and not math.isnan(view.score)
     }
-    corrected = _corrected(tests.p, members, families)
-    raw = tests.p
-    tested = {}
-    for place, (key, (mine, theirs, examples)) in enumerate(known.items()):
-        is_both = bool(tests.is_pigeonholed[place])
-        tested[key] = Tested(
-            difference=float(tests.difference[place]),
-            means=(means[mine], means[theirs]),
-            by_seed=(views[mine].by_seed, views[theirs].by_seed),
-            examples=examples,
-            p=float(raw[place]),
-            p_holm=float(corrected[place]),
-            resamples=int(tests.resamples[place]),
-            both=(both[mine], both[theirs]) if is_both else None,
-        )
-    return measured, tested
+    p_holm = _corrected(tests.p, members, families)
+    return measured, Found(known, tests, p_holm, views, [its[2] for its in known.values()], means, both)
 
 
 def _views(
@@ -215,14 +261,13 @@ def _views(
             views.append(View([system.on(common) for system in rows[place]]))
         return known[key]
 
+    everywhere = {place: known[place, b""] for place, size in sizes.items() if size == len(masks[place])}
     found = {}
     for key, pair in pairs.items():
         mine, theirs = pair.mine, pair.theirs
-        if mine not in rows or theirs not in rows:
-            continue
-        if sizes[mine] == sizes[theirs] == len(masks[mine]):  # the metric applies everywhere
-            found[key] = known[mine, b""], known[theirs, b""], sizes[mine]
-        else:
+        if mine in everywhere and theirs in everywhere:
+            found[key] = everywhere[mine], everywhere[theirs], sizes[mine]
+        elif mine in rows and theirs in rows:
             common = masks[mine] & masks[theirs]
             found[key] = view(mine, common), view(theirs, common), int(common.sum())
     return places, views, found

@@ -194,11 +194,28 @@ def test_changing_outputs_over_is_the_slow_way(clustered: bool) -> None:
     corpora = Corpora([System(v, everywhere, n) for v, n in zip(values, names, strict=True)], cluster)
     signs = flips(corpora.clusters, 0, slice(0, 20))
     pairs = [(0, 3), (1, 2), (4, 1)]
-    one, two = corpora.changed_over(signs, *(np.array(side) for side in zip(*pairs, strict=True)))
-    for place, (mine, theirs) in enumerate(pairs):
+    changed_over = corpora.changed_over(signs)
+    for mine, theirs in pairs:
+        one, two = changed_over(mine, theirs)
         for row, its in enumerate(signs):
             kept = (its if cluster is None else its[cluster])[:, None] > 0
             a = np.where(kept, values[mine], values[theirs]).sum(axis=0)
             b = np.where(kept, values[theirs], values[mine]).sum(axis=0)
-            assert one[place, row] == pytest.approx(float(AGGREGATES[names[mine]](a)))
-            assert two[place, row] == pytest.approx(float(AGGREGATES[names[mine]](b)))
+            assert one[row] == pytest.approx(float(AGGREGATES[names[mine]](a)))
+            assert two[row] == pytest.approx(float(AGGREGATES[names[mine]](b)))
+
+
+@pytest.mark.parametrize("largest", [200, 2**24 // 60 - 1, 2**24 // 60 + 1, 2**40])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_whole_numbers_are_summed_exactly_whatever_their_size(largest: int, clustered: bool) -> None:
+    rng = np.random.default_rng(largest)
+    numbers = [rng.integers(largest // 2, largest, (60, 2), endpoint=True) for _ in range(20)]
+    systems = [System(its.astype(float), np.ones(60, np.bool_), "rate") for its in numbers]
+    cluster = np.arange(60) // 2 if clustered else None
+    corpora = Corpora(systems, cluster)
+    counts = resample_counts(corpora.clusters, 0, slice(0, 50))
+    often = (counts if cluster is None else counts[:, cluster]).astype(np.int64)
+    sums = np.stack([often @ its for its in numbers])  # of integers
+    np.testing.assert_array_equal(corpora.resampled(counts), 100.0 * (sums[..., 0] / sums[..., 1]))
+    totals = np.stack([its.sum(axis=0) for its in numbers])
+    np.testing.assert_array_equal(corpora.scores(), 100.0 * (totals[:, 0] / totals[:, 1]))
