@@ -264,7 +264,8 @@ def _in_rows(statistics: Sequence[Array]) -> Numbers:
     rows = np.empty((width, len(statistics), clusters))
     for place, its in enumerate(statistics):
         rows[:, place] = its.T
-    single = rows.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single = rows.astype(np.float32)
     is_exact = np.abs(single).max(initial=0.0) * clusters < _EXACT
     is_exact = is_exact and np.array_equal(single, rows) and np.array_equal(single, np.rint(single))
     return (single if is_exact else rows).reshape(-1, clusters)
