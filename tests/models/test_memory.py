@@ -151,10 +151,8 @@ def estimated(folder: Path, options: str, step: dict[str, Any]) -> Memory:
     ("shape", "options", "more"),
     [
         ("folder", "", {}),
-        ("folder", "lora_rank=16", {"group_size": 8}),
         ("folder", "train=encoder+projector+language_model", {"seconds": 12.0, "gradient_checkpointing": True}),
-        ("qwen2_audio", "", {}),
-        ("qwen2_audio", "lora_rank=16", {"seconds": 12.0, "gradient_checkpointing": True}),
+        ("qwen2_audio", "lora_rank=16", {"group_size": 8, "seconds": 12.0, "gradient_checkpointing": True}),
         ("voxtral", "", {}),
     ],
 )

@@ -62,6 +62,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Swept:
         return run_sweep(found)
 
 
+@pytest.mark.slow
 def test_each_candidate_is_measured_on_validation_and_the_best_one_chosen(chain: Swept) -> None:
     choice = chain.choices[0]
     scores = {}
@@ -80,12 +81,14 @@ def test_each_candidate_is_measured_on_validation_and_the_best_one_chosen(chain:
     assert chain.planned.folder == chain.sweep.planned.folder != chain.sweep.trials.folder
 
 
+@pytest.mark.slow
 def test_a_board_of_trials_is_one_of_the_validation_split(chain: Swept) -> None:
     (board,) = leaderboard(chain.sweep.trials.folder, resamples=10)
     assert board.split == "validation"
     assert {info_of(chain.planned, run).split for run in chain.planned.runs} == {"test"}
 
 
+@pytest.mark.slow
 def test_rewards_are_chosen_for_apart_and_stages_in_their_order(chain: Swept) -> None:
     assert [choice.section for choice in chain.choices] == ["sft", "sft+grpo(bleu)", "sft+grpo(chrf)"]
     sft = chain.choices[0].chosen
@@ -99,6 +102,7 @@ def test_rewards_are_chosen_for_apart_and_stages_in_their_order(chain: Swept) ->
     ]
 
 
+@pytest.mark.slow
 def test_what_is_written_is_a_configuration_that_gives_the_same_runs(chain: Swept) -> None:
     content = yaml.safe_load(chain.config.read_text())
     again = plan(
@@ -114,6 +118,7 @@ def test_what_is_written_is_a_configuration_that_gives_the_same_runs(chain: Swep
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_sweep_does_no_work_twice(chain: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "do_run", refuse)
     out, before = (
@@ -126,6 +131,7 @@ def test_the_same_sweep_does_no_work_twice(chain: Swept, monkeypatch: pytest.Mon
     assert plan_sweep(planned(out, "", "sft"), [AXIS]).cost() == Cost()  # the first stage's trials are those of a chain
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_stopped_goes_on(chain: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     do, count = ablation.do_run, 0
 
@@ -232,6 +238,7 @@ def test_a_choice_at_the_end_of_what_was_tried_is_said(scores: Any, values: Any,
     assert choice.at_an_end == at_an_end and ("at the end of" in str(choice)) == bool(at_an_end)
 
 
+@pytest.mark.slow
 def test_the_command_sweeps_prints_and_ranks(chain: Swept, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"sft": TINY}))
