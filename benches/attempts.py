@@ -85,7 +85,7 @@ POINTS = (
     Point("evaluation", "speechbench.evaluation:answer"),
     Point("evaluation", "speechbench.evaluation:measure"),
     Point("writing of results", "speechbench.trainers.base:SpeechTrainer.log", after=True),
-    Point("writing of results", "speechbench.ablation:make_sure_of_run"),
+    Point("writing of results", "speechbench.engines.base:make_sure_of_run"),
     Point("writing of results", "speechbench.one_run:write_samples"),
     Point("writing of results", "speechbench.one_run:write_result"),
     # The whole text stands in a temporary file.

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import speechbench
-from speechbench import cli_ablate, cli_leaderboard, printing
+from speechbench import cli_ablate, cli_leaderboard, cli_runs, printing
 from speechbench.cli_parts import Group, numbers, options, specs, step_options, work
 from speechbench.printing import benchmarks as printing_benchmarks
 from speechbench.printing import models as printing_models
@@ -33,6 +33,7 @@ def main() -> None:
 main.add_command(cli_ablate.ablate)
 main.add_command(cli_ablate.train)
 main.add_command(cli_leaderboard.leaderboard)
+main.add_command(cli_runs.status)
 
 
 @main.command("eval")

@@ -13,6 +13,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -66,6 +67,44 @@ def waited(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
 def holder(folder: Path) -> str:
     """Who holds a folder by `held`, in words."""
     return _name(folder / f".{_HOLDER}")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder, or was killed while he did.
+
+    Attributes:
+        process: Its number there.
+        host: The machine's name.
+        since: When it began, in ISO 8601.
+    """
+
+    process: int
+    host: str
+    since: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is a process of this machine that is there; of other machines nothing is known."""
+        if not self.is_here:
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # someone else's
+            return True
+        return True
+
+
+def claimed(folder: Path) -> Holder | None:
+    """Who holds a folder by `held`, or was killed while he did; `None` where nobody does."""
+    return _claim(folder / f".{_HOLDER}")
 
 
 def is_claimed(folder: Path) -> bool:
@@ -127,9 +166,16 @@ def _told(lock: FileLock, path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _name(path: Path) -> str:
+def _claim(path: Path) -> Holder | None:
     try:
         content = json.loads(path.read_text())
-        return f"process {content['process']} on {content['host']}, since {content['since']}"
+        return Holder(int(content["process"]), str(content["host"]), str(content["since"]))
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _name(path: Path) -> str:
+    found = _claim(path)
+    if found is None:
         return "another process"  # it has just begun, or just gone
+    return f"process {found.process} on {found.host}, since {found.since}"

@@ -24,6 +24,7 @@ from speechbench.provenance import provenance
 from speechbench.rewards.base import total_usage
 from speechbench.rewards.combined import families_of
 from speechbench.run_files import remove_temporary
+from speechbench.run_now import recorded
 from speechbench.run_schema import FAILURE, TRAINED, Best, Result, RunInfo, Sampled
 from speechbench.runs import read_run, write_failure, write_passes, write_result, write_run, write_samples
 from speechbench.settings import described
@@ -139,7 +140,8 @@ def do_run(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     Where it fails, the folder says why until it is tried again.
     """
     try:
-        _do_run(planned, run, progress)
+        with recorded(progress, run.folder, run.steps) as progress:
+            _do_run(planned, run, progress)
     except Exception as error:
         with suppress(OSError, SpeechbenchError):  # what failed is what is to be told
             write_failure(run.folder, error)

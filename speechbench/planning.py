@@ -41,7 +41,7 @@ from speechbench.specs import Spec
 from speechbench.stage_configs import StageConfigs
 from speechbench.trainers.base import TrainResult
 
-__all__ = ["CONTROL_REWARDS", "DEFAULT_TRAINERS", "Plan", "input_of", "plan", "replan"]
+__all__ = ["CONTROL_REWARDS", "DEFAULT_TRAINERS", "Plan", "input_of", "plan", "plan_of", "replan"]
 
 CONTROL_REWARDS = ("random", "confidence")
 """Added by `controls`, beside each reward shuffled: what a run gains under them it does not owe to the reward."""
@@ -147,7 +147,7 @@ def plan(
         "sampled_top_p": sampled_top_p,
     }  # fmt: skip
     asked = ask(recipe, given, config or {}, controls=controls, steps=steps, limit=limit, out=Path(out), strict=strict)
-    return _planned(asked, progress or Progress())
+    return plan_of(asked, progress or Progress())
 
 
 def replan(planned: Plan, progress: Progress | None = None, **changes: Any) -> Plan:
@@ -158,10 +158,17 @@ def replan(planned: Plan, progress: Progress | None = None, **changes: Any) -> P
         progress: Told of what takes long.
         **changes: Fields of `Asked`, but for the benchmark and the model.
     """
-    return _planned(dataclasses.replace(planned.asked, **changes), progress or Progress(), planned)
+    return plan_of(dataclasses.replace(planned.asked, **changes), progress or Progress(), planned)
 
 
-def _planned(asked: Asked, progress: Progress, before: Plan | None = None) -> Plan:
+def plan_of(asked: Asked, progress: Progress, before: Plan | None = None) -> Plan:
+    """As `plan`, of what was asked already; the errors are the same.
+
+    Args:
+        asked: The ablation.
+        progress: Told of what takes long.
+        before: A plan whose model, data and rewards are taken where they are the same.
+    """
     set_up()
     loaded = load_benchmark(asked.benchmark) if before is None else before.benchmark
     chains = {name: name.split("+") for name in dict.fromkeys(asked.trainers)}

@@ -29,5 +29,9 @@ class Progress:
     def finish(self, what: str, seconds: float, summary: str) -> None:
         """A run is done, or was found done."""
 
+    def beside(self, place: int) -> Progress:
+        """What hears of one of several runs that go on at once; `place` tells them apart, from 0."""
+        return self
+
     def skip(self, units: int) -> None:
         """So many units need not be done after all."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from speechbench.progress import Progress
@@ -18,8 +18,16 @@ _QUIET_SECONDS = 10.0  # between plain lines, where no bar can be drawn
 class TerminalProgress(Progress):
     """Two bars: all runs, and what goes on now. A context manager."""
 
-    def __init__(self, console: Console) -> None:
+    _bars: Bars
+    _all: TaskID
+
+    def __init__(self, console: Console, among: TerminalProgress | None = None) -> None:
+        """Args: where it is drawn, and whose bars this one of several runs stands below."""
         self._console = console
+        if among is not None:
+            self._bars, self._all = among._bars, among._all
+            self._begin()
+            return
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -31,10 +39,14 @@ class TerminalProgress(Progress):
             disable=not console.is_terminal,
         )
         self._all = self._bars.add_task("all runs", total=None, visible=False)
+        self._begin()
+
+    def _begin(self) -> None:
         self._now = self._bars.add_task("", total=None, visible=False)
         self._label = ""
         self._done = 0
         self._told = time.monotonic()
+        self._beside: dict[int, TerminalProgress] = {}
 
     def __enter__(self) -> TerminalProgress:
         self._bars.start()
@@ -85,6 +97,12 @@ class TerminalProgress(Progress):
         """Leaves a line about the run."""
         self._bars.update(self._now, visible=False)
         self._console.print(f"{self._label}: {summary} ({seconds:.0f} s)", markup=False, highlight=False)
+
+    def beside(self, place: int) -> TerminalProgress:
+        """A bar for one of several runs at once."""
+        if place not in self._beside:
+            self._beside[place] = TerminalProgress(self._console, self)
+        return self._beside[place]
 
     def skip(self, units: int) -> None:
         """Counts what need not be done."""

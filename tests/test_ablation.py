@@ -7,10 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +24,9 @@ from speechbench.models.tiny import FOLDER
 from speechbench.one_run import info_of
 from speechbench.progress import Progress
 from speechbench.runs import find_runs, read_run, write_failure, write_run
+from tests.commands import start, steps_of, until
 
 GRID = ["--rewards", "bleu", "--limit", "6", "--out", "runs"]
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "speechbench", *words]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    )  # fmt: skip
-
-
-def until(happened: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    while not happened():
-        if process.poll() is not None:
-            pytest.fail(f"it ended too early: {process.communicate()}")
-        time.sleep(0.05)
-
-
-def steps_of(run: Path) -> list[int]:
-    path = run / "train.jsonl"
-    return [json.loads(line)["step"] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from speechbench import __version__
 from speechbench.cache import cache_folder
 from speechbench.leaderboard.table import Board
 from speechbench.run_files import replace_bytes
+from speechbench.run_now import NOW
 
 _BOARDS = 64
 """That are kept; the ones not asked for longest go first."""
@@ -28,7 +29,7 @@ def key_of(folders: Iterable[Path], asked: Sequence[object]) -> str:
     for folder in (code.parent, code.parent / "rewards", code, code / "render", *folders):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda its: its.name):
-                if entry.is_file() and not entry.name.endswith((".lock", ".tmp")):
+                if entry.is_file() and entry.name != NOW and not entry.name.endswith((".lock", ".tmp")):
                     status = entry.stat()
                     hashed.update(f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode("utf-8", "replace"))
     return hashed.hexdigest()

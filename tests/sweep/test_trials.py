@@ -12,11 +12,11 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from speechbench import ablation
 from speechbench.benchmarks.loading import load_benchmark
 from speechbench.benchmarks.mini.corpora import Covost2Mini
 from speechbench.cli import main
 from speechbench.costs import Cost
+from speechbench.engines import in_process
 from speechbench.errors import DivergedError, SpeechbenchError
 from speechbench.evaluation import evaluate, load_metrics
 from speechbench.leaderboard import leaderboard
@@ -120,7 +120,7 @@ def test_what_is_written_is_a_configuration_that_gives_the_same_runs(chain: Swep
 
 @pytest.mark.slow
 def test_the_same_sweep_does_no_work_twice(chain: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablation, "do_run", refuse)
+    monkeypatch.setattr(in_process, "do_run", refuse)
     out, before = (
         chain.table.parents[1],
         chain.table.read_bytes(),
@@ -133,7 +133,7 @@ def test_the_same_sweep_does_no_work_twice(chain: Swept, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_sweep_that_was_stopped_goes_on(chain: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    do, count = ablation.do_run, 0
+    do, count = in_process.do_run, 0
 
     def stopped(*args: Any) -> None:
         nonlocal count
@@ -142,7 +142,7 @@ def test_a_sweep_that_was_stopped_goes_on(chain: Swept, tmp_path: Path, monkeypa
             raise KeyboardInterrupt
         do(*args)
 
-    monkeypatch.setattr(ablation, "do_run", stopped)
+    monkeypatch.setattr(in_process, "do_run", stopped)
     with pytest.raises(KeyboardInterrupt):
         swept(planned(tmp_path, "", "sft"), AXIS)
     count = 3
@@ -157,7 +157,7 @@ def test_draws_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     axes = ("learning_rate=1e-6..1e-3", "beta=0,0.02")
     first = swept(planned(tmp_path), *axes, trials=2)
     assert len({tuple(trial.values.items()) for trial in first.choices[0].trials}) == 2
-    monkeypatch.setattr(ablation, "do_run", refuse)
+    monkeypatch.setattr(in_process, "do_run", refuse)
     again = swept(planned(tmp_path), *axes, trials=2)
     assert again.choices[0].trials == first.choices[0].trials
     other = plan_sweep(planned(tmp_path), axes, 2, seed=7)
@@ -205,7 +205,7 @@ def test_a_candidate_that_diverges_is_passed_over_and_not_trained_again(
     with pytest.raises(SpeechbenchError, match="sweep of sft: no candidate could be trained"):
         swept(before, "learning_rate=1e-3,1e-2")
     assert issubclass(DivergedError, SpeechbenchError)
-    monkeypatch.setattr(ablation, "do_run", refuse)
+    monkeypatch.setattr(in_process, "do_run", refuse)
     assert swept(before, "learning_rate=1e-3,1e-4").choices[0].trials == (first, second)
 
 
