@@ -34,6 +34,7 @@ main.add_command(cli_ablate.ablate)
 main.add_command(cli_ablate.train)
 main.add_command(cli_leaderboard.leaderboard)
 main.add_command(cli_runs.status)
+main.add_command(cli_runs.runs)
 
 
 @main.command("eval")

@@ -170,8 +170,7 @@ def _run(name: Path | str, folder: Path | str) -> Run:
         raise UsageError(f"{name!r} is the name of several runs: give the folder of one of {which}")
     known = sorted({name_of(run) for run in runs})
     raise UsageError(
-        f"{str(name)!r} is no run folder, and no run in {folder} has that id or name"
-        f"{did_you_mean(str(name), known)}; there are: {', '.join(known)}"
+        f"{str(name)!r} is no run folder, and no run in {folder} has that id or name: {did_you_mean(str(name), known)}"
     )
 
 
@@ -182,7 +181,7 @@ def _metric(metrics: Sequence[MetricInfo], name: str | None) -> MetricInfo:
         if name in (its.name, its.display):
             return its
     names = [its.name for its in metrics]
-    raise UsageError(f"both runs have no metric {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}")
+    raise UsageError(f"both runs have no metric {name!r}: {did_you_mean(name, names)}")
 
 
 def _scored(

@@ -169,7 +169,7 @@ def check_test(test: str) -> None:
         UsageError: With the nearest name.
     """
     if test not in TESTS:
-        raise UsageError(f"test={test!r} is none of {', '.join(TESTS)}{did_you_mean(test, TESTS)}")
+        raise UsageError(f"test={test!r} is none of {', '.join(TESTS)}: {did_you_mean(test, TESTS)}")
 
 
 def measured_and_tested(
