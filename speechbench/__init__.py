@@ -1,8 +1,8 @@
 """speechbench: which reward should a speech-aware language model be trained on?
 
-What the command does is a function of the same name: `speechbench.ablate`, `train`, `eval` and `score` here, the others
-in the rooms they belong to (`speechbench.leaderboard.leaderboard`, `speechbench.benchmarks.check`,
-`speechbench.rewards.list`). Importing this package imports neither torch nor transformers.
+What the command does is a function of the same name: `speechbench.ablate`, `train`, `eval`, `score`, `status` here, the
+others in the rooms they belong to (`speechbench.leaderboard.leaderboard`, `speechbench.benchmarks.check`,
+`speechbench.rewards.list`, `speechbench.runs.gc`). Importing this package imports neither torch nor transformers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from speechbench.registry import register_benchmark, register_model, register_re
 if TYPE_CHECKING:
     from speechbench.ablation import ablate, train
     from speechbench.evaluation import evaluate_model as eval
+    from speechbench.run_status import status
     from speechbench.scoring import score
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "register_reward",
     "register_trainer",
     "score",
+    "status",
     "train",
 ]
 
@@ -31,6 +33,7 @@ _HEAVY = {
     "ablate": "ablation:ablate",
     "train": "ablation:train",
     "eval": "evaluation:evaluate_model",
+    "status": "run_status:status",
     "score": "scoring:score",
 }
 

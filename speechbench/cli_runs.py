@@ -30,7 +30,7 @@ def status(folders: tuple[Path, ...], watch: bool, as_json: bool) -> None:
         from rich.live import Live
 
         from speechbench.printing import status as printing
-        from speechbench.status import status as look
+        from speechbench.run_status import status as look
 
         where = folders or (Path("runs"),)
         found = look(where)
@@ -84,7 +84,7 @@ def show(run: str, folder: Path, as_json: bool) -> None:
         from speechbench import upkeep
         from speechbench.printing import upkeep as printing
 
-        found = upkeep.size(upkeep.find(run, folder))
+        found = upkeep.show(run, folder)
     printing.size(found, console, as_json)
 
 
@@ -130,4 +130,4 @@ def _remove(found: Sequence[Removal], console: Console, yes: bool, dry_run: bool
     if not yes and not click.confirm("Remove them?"):
         console.print("nothing was removed")
         return
-    console.print(f"removed: {printing.room(upkeep.remove(found))}", highlight=False)
+    console.print(f"removed: {printing.room(sum(each.bytes for each in upkeep.remove(found)))}", highlight=False)

@@ -149,6 +149,18 @@ class Run:
             return None
 
 
+_COMMANDS = {"list": "sizes", "show": "show", "rm": "rm", "gc": "gc"}
+
+
+def __getattr__(name: str) -> Any:
+    """What the commands `speechbench runs …` do is here under their names, from `speechbench.upkeep`."""
+    if name not in _COMMANDS:
+        raise AttributeError(f"module 'speechbench.runs' has no attribute {name!r}")
+    from speechbench import upkeep  # which needs this module
+
+    return getattr(upkeep, _COMMANDS[name])
+
+
 def write_run(folder: Path | str, info: RunInfo) -> Path:
     """Makes the folder and writes `run.json`; the run is then planned, not finished.
 

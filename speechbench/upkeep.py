@@ -12,7 +12,7 @@ from speechbench.errors import SpeechbenchError, UsageError, did_you_mean
 from speechbench.locks import held, holder
 from speechbench.run_files import run_folders
 from speechbench.run_schema import CHECKPOINTS, RESULT, TRAINED
-from speechbench.status import RunStatus, status
+from speechbench.run_status import RunStatus, status
 
 POLICIES = ("best", "last")
 """Of a finished run: the trained model, which is that of the best validation where there was one, and the newest
@@ -55,13 +55,13 @@ class Removal:
 
 def sizes(folders: Path | str | Sequence[Path | str] = "runs") -> list[Size]:
     """All runs under folders with their room, the largest first; the arguments and errors are `status`'s."""
-    found = [size(run) for ablation in status(folders) for run in ablation.runs]
+    found = [_size(run) for ablation in status(folders) for run in ablation.runs]
     return sorted(found, key=lambda its: (-its.bytes, str(its.run.folder)))
 
 
-def size(run: RunStatus) -> Size:
-    """A run with its room."""
-    return Size(run, _bytes(run.folder), tuple(_checkpoints(run.folder)))
+def show(run: str, folder: Path | str = "runs") -> Size:
+    """A run with its room; the arguments and errors are `find`'s."""
+    return _size(find(run, folder))
 
 
 def find(which: str, folder: Path | str = "runs") -> RunStatus:
@@ -125,17 +125,43 @@ def superfluous(folders: Path | str | Sequence[Path | str] = "runs", keep: Colle
     return [each for run in runs for each in _superfluous(run, keep)]
 
 
-def remove(removals: Sequence[Removal]) -> int:
+def rm(runs: Sequence[str], folder: Path | str = "runs") -> list[Removal]:
+    """Removes runs.
+
+    Args:
+        runs: Each a folder, an id, or a name as in "grpo(bleu) seed 0".
+        folder: Where they are looked for.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UsageError: As of `find`.
+        SpeechbenchError: If someone is at work on one of them.
+    """
+    return remove([removal(run, folder) for run in runs])
+
+
+def gc(folders: Path | str | Sequence[Path | str] = "runs", keep: Collection[str] = POLICIES) -> list[Removal]:
+    """Removes what `superfluous` names; the arguments and errors are its.
+
+    Returns:
+        What was removed.
+    """
+    return remove(superfluous(folders, keep))
+
+
+def remove(removals: Sequence[Removal]) -> list[Removal]:
     """Removes what was named, a run's result first so that it never counts as finished with less than all of it.
 
     Returns:
-        Bytes of room made.
+        What was there to be removed.
 
     Raises:
         SpeechbenchError: If someone is at work on a run by now.
         OSError: If something cannot be removed.
     """
-    made = 0
+    removed = []
     for each in removals:
         if not each.path.is_dir():
             continue
@@ -145,8 +171,8 @@ def remove(removals: Sequence[Removal]) -> int:
             for first in (RESULT, _COMPLETE):
                 (each.path / first).unlink(missing_ok=True)
             shutil.rmtree(each.path)
-        made += each.bytes
-    return made
+        removed.append(each)
+    return removed
 
 
 def _superfluous(run: RunStatus, keep: Collection[str]) -> Iterator[Removal]:
@@ -178,6 +204,10 @@ def _starts_from(run: RunStatus, start: RunStatus) -> bool:
         return run.id != start.id and read_run(run.folder).info.start == start.id
     except (SpeechbenchError, OSError):
         return False
+
+
+def _size(run: RunStatus) -> Size:
+    return Size(run, _bytes(run.folder), tuple(_checkpoints(run.folder)))
 
 
 def _checkpoints(folder: Path) -> list[tuple[Path, int]]:

@@ -15,7 +15,7 @@ import pytest
 import speechbench
 from speechbench.cli import main
 
-HOW_IT_IS_SHOWN = {"as_json", "quiet", "markdown", "dry_run", "per_line"}
+HOW_IT_IS_SHOWN = {"as_json", "quiet", "markdown", "dry_run", "per_line", "watch", "yes"}
 
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

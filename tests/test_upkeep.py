@@ -107,7 +107,7 @@ def test_what_someone_is_at_work_on_stays(out: Path) -> None:
         with pytest.raises(SpeechbenchError, match=r"sft\+grpo is being done by process"):
             removal("c", out)
         assert not any(path.startswith("c/") for path in gone(out, []))
-    assert remove([named, named]) == named.bytes and not named.path.exists()
+    assert remove([named, named]) == [named] and not named.path.exists()
 
 
 def test_links_are_removed_and_not_what_they_lead_to(out: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from speechbench.status import RunStatus, Status
+    from speechbench.run_status import RunStatus, Status
 
 _COLOURS = {"running": "cyan", "failed": "red", "stopped": "yellow", "planned": "dim", "finished": "green"}
 

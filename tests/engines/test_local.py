@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from speechbench.locks import claimed
-from speechbench.status import status
+from speechbench.run_status import status
 from tests.commands import outcomes, start, steps_of, until
 
 GRID = ["ablate", "--rewards", "bleu", "--limit", "6", "--out", "runs", "--config", "settings.yaml"]

@@ -20,8 +20,8 @@ from speechbench.printing.status import duration
 from speechbench.progress import Progress
 from speechbench.run_now import NOW, recorded
 from speechbench.run_schema import Health, Result, RunInfo
+from speechbench.run_status import Status, status
 from speechbench.runs import write_failure, write_result, write_run
-from speechbench.status import Status, status
 
 BASE = RunInfo(
     id="base", label="base", trainer=None, reward=None, seed=None, model="tiny", model_fingerprint="w",
