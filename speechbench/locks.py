@@ -64,6 +64,21 @@ def waited(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether someone holds a folder by `held` now: the lock itself tells, whatever a killed process has left.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        SpeechbenchError: If its filesystem has no locks.
+    """
+    if not folder.is_dir():
+        return False
+    lock = FileLock(folder / f".{_LOCK}")
+    ours = _acquire(lock, folder)
+    lock.release()
+    return not ours
+
+
 def holder(folder: Path) -> str:
     """Who holds a folder by `held`, in words."""
     return _name(folder / f".{_HOLDER}")

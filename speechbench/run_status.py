@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from speechbench.errors import SpeechbenchError
-from speechbench.locks import Holder, claimed
+from speechbench.locks import Holder, claimed, is_held
 from speechbench.run_files import run_folders
 from speechbench.run_now import NOW, Now, now
 from speechbench.runs import Run, read_run
@@ -172,11 +172,19 @@ def _one(run: Run, known: _Durations) -> RunStatus:
 
 def _is_at_work(holder: Holder, folder: Path) -> bool:
     if holder.is_here:
-        return holder.is_alive
+        return holder.is_alive and _holds(folder)
     try:
         return time.time() - (folder / NOW).stat().st_mtime < _SILENT
     except OSError:
         return False
+
+
+def _holds(folder: Path) -> bool:
+    """Whether the lock is held: a process that was killed may have left its number to another."""
+    try:
+        return is_held(folder)
+    except (SpeechbenchError, OSError):
+        return True  # it cannot be tried
 
 
 def _running(run: Run, name: str, steps: int, holder: Holder, news: Now, known: _Durations) -> RunStatus:

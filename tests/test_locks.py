@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from speechbench.errors import SpeechbenchError
-from speechbench.locks import forget_holder, held, holder, is_claimed, waited
+from speechbench.locks import claimed, forget_holder, held, holder, is_claimed, is_held, waited
 
 HOLDS = """
 import sys, time
@@ -107,3 +108,18 @@ def test_other_refusals_of_the_system_stay_what_they_are(tmp_path: Path) -> None
     (tmp_path / ".lock").mkdir()
     with pytest.raises(IsADirectoryError), held(tmp_path):
         pass
+
+
+def test_whether_a_folder_is_held_is_what_the_lock_says(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "a"
+    assert not is_held(folder) and claimed(folder) is None
+    with held(folder):
+        assert is_held(folder)
+        who = claimed(folder)
+        assert who is not None and who.process == os.getpid() and who.is_here and who.is_alive
+    assert not is_held(folder)
+    with held(folder):  # looking took nothing away
+        assert is_held(folder) and is_held(folder)
+    (folder / ".holder.json").write_text(json.dumps({"process": os.getpid(), "host": "elsewhere", "since": ""}))
+    who = claimed(folder)
+    assert who is not None and not who.is_here and not who.is_alive and not is_held(folder)

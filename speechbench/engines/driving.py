@@ -13,7 +13,7 @@ from speechbench.engines.doing import DIED, DONE, FAILED, HELD, Outcome
 from speechbench.errors import SpeechbenchError
 from speechbench.grid import PlannedRun
 from speechbench.interrupts import graceful_stop
-from speechbench.locks import claimed
+from speechbench.locks import is_held
 from speechbench.one_run import name_of
 from speechbench.progress import Progress
 from speechbench.run_now import Now, now
@@ -117,8 +117,7 @@ def _hand_out(left: Left, pool: Pool, at_work: dict[str, _AtWork], not_before: M
             return
         if run.id in at_work or time.monotonic() < not_before.get(run.id, 0.0):
             continue
-        holder = claimed(run.folder)
-        if holder is not None and holder.is_alive:
+        if is_held(run.folder):
             left.is_anothers(run)
             continue
         place = _lowest({its.place for its in at_work.values()})
