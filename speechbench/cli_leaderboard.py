@@ -28,7 +28,7 @@ def leaderboard() -> None:
 def _board_options(function: F) -> F:
     """What decides which boards there are, and how they are tested."""
     return several(
-        click.argument("folders", nargs=-1, type=click.Path(path_type=Path)),
+        options("folders"),
         click.option("--together", is_flag=True, help="One board for all ablations on the same data."),
         click.option(
             "--test",
@@ -55,7 +55,7 @@ def show(markdown: bool, as_json: bool, quiet: bool, **which: Any) -> None:
     with work(quiet or as_json or markdown) as (_, progress):
         from speechbench.leaderboard import leaderboard as boards_of
 
-        found = boards_of(tick=progress.advance, **_where(which))
+        found = boards_of(tick=progress.advance, **which)
     printing.boards(found, as_json, markdown)
 
 
@@ -72,7 +72,7 @@ def export(out: Path, plot: str | None, quiet: bool, **which: Any) -> None:
     with work(quiet) as (console, progress):
         from speechbench.leaderboard import export as export_to
 
-        path = export_to(out, plot=plot, tick=progress.advance, **_where(which))
+        path = export_to(out, plot=plot, tick=progress.advance, **which)
     console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -91,7 +91,7 @@ def html(out: Path, audio: str, quiet: bool, **which: Any) -> None:
     with work(quiet) as (console, progress):
         from speechbench.leaderboard import html as write
 
-        path = write(out=out, audio=audio, tick=progress.advance, **_where(which))
+        path = write(out=out, audio=audio, tick=progress.advance, **which)
     console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -106,7 +106,7 @@ def serve(port: int, quiet: bool, **which: Any) -> None:
         def tell(address: str) -> None:
             console.print(f"{address} (Ctrl-C ends it)", markup=False, highlight=False, soft_wrap=True)
 
-        serve_at(port=port, tell=tell, **_where(which))
+        serve_at(port=port, tell=tell, **which)
 
 
 @leaderboard.command()
@@ -125,7 +125,3 @@ def compare(as_json: bool, quiet: bool, **what: Any) -> None:
 
         found = compare_runs(**what)
     pairing.comparison(found, console, as_json)
-
-
-def _where(which: dict[str, Any]) -> dict[str, Any]:
-    return {**which, "folders": which["folders"] or (Path("runs"),)}

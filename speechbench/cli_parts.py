@@ -79,6 +79,11 @@ def numbers(_: click.Context, __: click.Parameter, value: str | None) -> list[in
         raise click.BadParameter(f"{value!r} is no list of whole numbers like 0,1,2") from None
 
 
+def _folders(_: click.Context, __: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Where runs are looked for, by default where they are made."""
+    return value or (Path("runs"),)
+
+
 def several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one."""
 
@@ -103,6 +108,7 @@ def options(*names: str) -> Callable[[F], F]:
             "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML: trainer to settings."
         ),
         "out": click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path)),
+        "folders": click.argument("folders", nargs=-1, type=click.Path(path_type=Path), callback=_folders),
         "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         "quiet": click.option("--quiet", is_flag=True, help="No progress."),
     }

@@ -21,7 +21,7 @@ _AGAIN = 2.0  # seconds between looks
 
 
 @click.command()
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@options("folders")
 @click.option("--watch", is_flag=True, help="Keep looking until all is done; Ctrl-C ends it, and not the work.")
 @options("json")
 def status(folders: tuple[Path, ...], watch: bool, as_json: bool) -> None:
@@ -32,15 +32,14 @@ def status(folders: tuple[Path, ...], watch: bool, as_json: bool) -> None:
         from speechbench.printing import status as printing
         from speechbench.run_status import status as look
 
-        where = folders or (Path("runs"),)
-        found = look(where)
+        found = look(folders)
         if not watch or as_json or not console.is_terminal:
             printing.status(found, console, as_json)
             return
         with suppress(KeyboardInterrupt), Live(printing.shown(found), console=console, auto_refresh=False) as live:
-            while any(run.state in ("running", "stopped", "planned") for each in found for run in each.runs):
+            while not all(each.is_over for each in found):
                 time.sleep(_AGAIN)
-                found = look(where)
+                found = look(folders)
                 live.update(printing.shown(found), refresh=True)
 
 
@@ -62,7 +61,7 @@ def _removal_options(function: F) -> F:
 
 
 @runs.command("list")
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@options("folders")
 @options("json")
 def list_(folders: tuple[Path, ...], as_json: bool) -> None:
     """All runs in FOLDERS (by default: runs) with their room, the largest first."""
@@ -70,7 +69,7 @@ def list_(folders: tuple[Path, ...], as_json: bool) -> None:
         from speechbench import upkeep
         from speechbench.printing import upkeep as printing
 
-        found = upkeep.sizes(folders or (Path("runs"),))
+        found = upkeep.sizes(folders)
     printing.sizes(found, console, as_json)
 
 
@@ -97,12 +96,11 @@ def rm(runs: tuple[str, ...], folder: Path, yes: bool, dry_run: bool) -> None:
     with work(quiet=True) as (console, _):
         from speechbench import upkeep
 
-        found = [upkeep.removal(run, folder) for run in dict.fromkeys(runs)]
-        _remove(list({each.path: each for each in found}.values()), console, yes, dry_run)
+        _remove(upkeep.removals(runs, folder), console, yes, dry_run)
 
 
 @runs.command()
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@options("folders")
 @click.option(
     "--keep", default="best,last", show_default=True, callback=specs, help="Of finished runs; 'none' for none."
 )
@@ -115,8 +113,7 @@ def gc(folders: tuple[Path, ...], keep: list[str], yes: bool, dry_run: bool) -> 
     with work(quiet=True) as (console, _):
         from speechbench import upkeep
 
-        found = upkeep.superfluous(folders or (Path("runs"),), [] if keep == ["none"] else keep)
-        _remove(found, console, yes, dry_run)
+        _remove(upkeep.superfluous(folders, [] if keep == ["none"] else keep), console, yes, dry_run)
 
 
 def _remove(found: Sequence[Removal], console: Console, yes: bool, dry_run: bool) -> None:

@@ -58,14 +58,18 @@ _MENDS: dict[int | None, str] = {
 _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO)  # clear without a file's name too
 
 
-def sentence_of(error: OSError) -> str | None:
+def sentence_of(error: BaseException) -> str | None:
     """What the operating system refused, where, and how to mend it.
 
     Returns:
         The sentence; `None` for an error that is not the operating system's, or tells neither the file nor
         anything a user could do: it is better shown as it is.
     """
-    if error.errno is None or not (error.filename is not None or error.errno in _NAMELESS):
+    if (
+        not isinstance(error, OSError)
+        or error.errno is None
+        or not (error.filename is not None or error.errno in _NAMELESS)
+    ):
         return None
     what = error.strerror or os.strerror(error.errno)
     place = "a file" if error.filename is None else os.fsdecode(error.filename)

@@ -25,7 +25,7 @@ from speechbench.rewards.base import total_usage
 from speechbench.rewards.combined import families_of
 from speechbench.run_files import remove_temporary
 from speechbench.run_now import recorded
-from speechbench.run_schema import FAILURE, TRAINED, Best, Result, RunInfo, Sampled
+from speechbench.run_schema import FAILURE, TRAINED, Best, Result, RunInfo, Sampled, run_name
 from speechbench.runs import read_run, write_failure, write_passes, write_result, write_run, write_samples
 from speechbench.settings import described
 from speechbench.trainers.base import TrainResult
@@ -34,7 +34,7 @@ from speechbench.trainers.sharding import is_sharded
 
 def name_of(run: PlannedRun) -> str:
     """What a run is called in messages."""
-    return run.label if run.seed is None else f"{run.label} seed {run.seed}"
+    return run_name(run.label, run.seed)
 
 
 def model_folder(run: PlannedRun) -> Path:

@@ -162,12 +162,9 @@ def replan(planned: Plan, progress: Progress | None = None, **changes: Any) -> P
 
 
 def plan_of(asked: Asked, progress: Progress, before: Plan | None = None) -> Plan:
-    """As `plan`, of what was asked already; the errors are the same.
+    """As `plan`, with its errors, of what was asked already.
 
-    Args:
-        asked: The ablation.
-        progress: Told of what takes long.
-        before: A plan whose model, data and rewards are taken where they are the same.
+    From a plan `before` the model, the data and the rewards are taken where they are the same.
     """
     set_up()
     loaded = load_benchmark(asked.benchmark) if before is None else before.benchmark

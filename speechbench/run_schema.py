@@ -21,6 +21,11 @@ SCHEMA = 4
 `speechbench.old_schemas`."""
 
 
+def run_name(label: str, seed: int | None) -> str:
+    """What a run is called: the label of its row, and its seed where it has one."""
+    return label if seed is None else f"{label} seed {seed}"
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """A metric that a run is measured with.
@@ -87,6 +92,11 @@ class RunInfo:
     has_control_reward: bool = False
     split: str = "test"
     reward_families: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return run_name(self.label, self.seed)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ class Status:
     runs: tuple[RunStatus, ...]
     left: float | None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all runs came to their end, by a result or by a failure."""
+        return self.number("finished") + self.number("failed") == len(self.runs)
+
     def number(self, state: str) -> int:
         """How many runs are in one of `STATES`."""
         return sum(run.state == state for run in self.runs)
@@ -151,7 +156,7 @@ class _Durations:
 def _one(run: Run, known: _Durations) -> RunStatus:
     info = run.info
     steps = int(info.config.get("max_steps", 0)) if info.trainer else 0
-    name = info.label if info.seed is None else f"{info.label} seed {info.seed}"
+    name = info.name
     if run.result is not None:
         took = run.result.seconds.get("total")
         return RunStatus(info.id, name, "finished", run.folder, step=steps, steps=steps, seconds=took, left=0.0)

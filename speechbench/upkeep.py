@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from speechbench.locks import held, holder
 from speechbench.run_files import run_folders
 from speechbench.run_schema import CHECKPOINTS, RESULT, TRAINED
 from speechbench.run_status import RunStatus, status
+from speechbench.runs import read_run
+from speechbench.trainers.checkpoints import BEST, CHECKPOINT, COMPLETE, last_complete
 
 POLICIES = ("best", "last")
 """Of a finished run: the trained model, which is that of the best validation where there was one, and the newest
 checkpoint, which holds the optimizer's state too."""
-
-_CHECKPOINT, _BEST, _COMPLETE = "checkpoint-", "best-", "complete.json"
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,14 @@ def removal(which: str, folder: Path | str = "runs") -> Removal:
     if run.state == "running":
         raise SpeechbenchError(f"{run.name} is being done by {holder(run.folder)}: stop that first")
     what = f"{run.name}, {run.state}"
-    builds_on = [each.name for each in status(run.folder.parent)[0].runs if _starts_from(each, run)]
-    if builds_on:
-        what += f"; {', '.join(builds_on)} start from it, and would have it done again"
+    if built_on := list(_built_on(run)):
+        what += f"; {', '.join(built_on)} start from it, and would have it done again"
     return Removal(run.folder, run.folder, _bytes(run.folder), what)
+
+
+def removals(runs: Sequence[str], folder: Path | str = "runs") -> list[Removal]:
+    """The same for several runs, each of which may be named twice."""
+    return list({each.path.resolve(): each for each in (removal(run, folder) for run in runs)}.values())
 
 
 def superfluous(folders: Path | str | Sequence[Path | str] = "runs", keep: Collection[str] = POLICIES) -> list[Removal]:
@@ -139,7 +144,7 @@ def rm(runs: Sequence[str], folder: Path | str = "runs") -> list[Removal]:
         UsageError: As of `find`.
         SpeechbenchError: If someone is at work on one of them.
     """
-    return remove([removal(run, folder) for run in runs])
+    return remove(removals(runs, folder))
 
 
 def gc(folders: Path | str | Sequence[Path | str] = "runs", keep: Collection[str] = POLICIES) -> list[Removal]:
@@ -168,7 +173,7 @@ def remove(removals: Sequence[Removal]) -> list[Removal]:
         with held(each.run) as ours:
             if not ours:
                 raise SpeechbenchError(f"{each.run} is being done by {holder(each.run)}: stop that first")
-            for first in (RESULT, _COMPLETE):
+            for first in (RESULT, COMPLETE):
                 (each.path / first).unlink(missing_ok=True)
             shutil.rmtree(each.path)
         removed.append(each)
@@ -177,19 +182,19 @@ def remove(removals: Sequence[Removal]) -> list[Removal]:
 
 def _superfluous(run: RunStatus, keep: Collection[str]) -> Iterator[Removal]:
     checkpoints = [path for path, _ in _checkpoints(run.folder)]
-    whole = [path for path in checkpoints if path.name.startswith(_CHECKPOINT) and (path / _COMPLETE).exists()]
-    last = max(whole, key=_step, default=None)
+    whole = [path for path in checkpoints if path.name.startswith(f"{CHECKPOINT}-") and (path / COMPLETE).exists()]
+    last = last_complete(run.folder / CHECKPOINTS)
     for path in checkpoints:
         why = None
         if path.name.startswith("."):
             why = "half written"
-        elif path.name.startswith(_CHECKPOINT) and path not in whole:
+        elif path.name.startswith(f"{CHECKPOINT}-") and path not in whole:
             why = "a checkpoint that is not whole"
         elif run.state != "finished":
             continue
         elif path == run.folder / TRAINED:
             why = None if "best" in keep else "the trained model"
-        elif path.name.startswith(_BEST):
+        elif path.name.startswith(f"{BEST}-"):
             why = "the best on validation, which the trained model is too"
         elif path in whole and (path != last or "last" not in keep):
             why = "a checkpoint to go on from"
@@ -197,13 +202,13 @@ def _superfluous(run: RunStatus, keep: Collection[str]) -> Iterator[Removal]:
             yield Removal(path, run.folder, _bytes(path), f"{run.name}: {why}")
 
 
-def _starts_from(run: RunStatus, start: RunStatus) -> bool:
-    from speechbench.runs import read_run
-
-    try:
-        return run.id != start.id and read_run(run.folder).info.start == start.id
-    except (SpeechbenchError, OSError):
-        return False
+def _built_on(run: RunStatus) -> Iterator[str]:
+    """The names of the runs that start from a run."""
+    for folder in run_folders(run.folder.parent):
+        with suppress(SpeechbenchError, OSError):
+            info = read_run(folder).info
+            if info.start == run.id:
+                yield info.name
 
 
 def _size(run: RunStatus) -> Size:
@@ -214,11 +219,6 @@ def _checkpoints(folder: Path) -> list[tuple[Path, int]]:
     where = folder / CHECKPOINTS
     paths = sorted(path for path in where.iterdir() if path.is_dir()) if where.is_dir() else []
     return [(path, _bytes(path)) for path in paths]
-
-
-def _step(path: Path) -> int:
-    digits = path.name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else -1
 
 
 def _bytes(path: Path) -> int:

@@ -244,7 +244,7 @@ def _reading(place: Path, mend: str) -> Iterator[None]:
         raise
     except Exception as error:  # of several libraries, and of data that can be anything
         cause = error.__cause__ or error
-        full = sentence_of(cause) if isinstance(cause, OSError) else None  # as where the disk is
+        full = sentence_of(cause)  # as where the disk is
         said = (" ".join(str(cause).split()) or type(cause).__name__)[:300]
         raise SpeechbenchError(full or f"{place} cannot be read as a data set: {said}; {mend}") from error
 

@@ -13,6 +13,9 @@ from speechbench.planning import Plan
 from speechbench.progress import Progress
 from speechbench.runs import check_sealed, make_sure_of_run, read_run
 
+WAIT = 1.0
+"""Seconds between looks at runs that someone else does."""
+
 
 class Engine(Protocol):
     """Does the runs of a plan."""
@@ -40,12 +43,13 @@ class Left:
 
     def __init__(self, planned: Plan, progress: Progress) -> None:
         self.planned, self.progress = planned, progress
-        progress.plan(sum(units(planned, run) for run in planned.runs))
+        progress.plan(sum(_units(planned, run) for run in planned.runs))
         for run in planned.runs:
             _announce(planned, run)
         self._left = dict(enumerate(planned.runs, start=1))
         self._told: set[str] = set()
         self._failed: dict[str, Exception] = {}  # by the run's id
+        self.collect()
 
     def __len__(self) -> int:
         return len(self._left)
@@ -65,7 +69,7 @@ class Left:
                 continue
             if run.is_finished:
                 self.begin(number, run)
-                self.progress.skip(units(self.planned, run))
+                self.progress.skip(_units(self.planned, run))
                 self.done(number, run)
             elif run.start is not None and run.start.id in self._failed:
                 self.progress.tell(f"{name_of(run)} is not begun: {name_of(run.start)}, which it starts from, failed")
@@ -92,8 +96,7 @@ class Left:
         del self._left[number]
         self._failed[run.id] = error
         if self._left:
-            said = sentence_of(error) if isinstance(error, OSError) else None
-            self.progress.tell(f"{name_of(run)} failed: {said or error}; the others go on")
+            self.progress.tell(f"{name_of(run)} failed: {sentence_of(error) or error}; the others go on")
 
     def is_anothers(self, run: PlannedRun) -> None:
         """Tells once that a run is done by someone else."""
@@ -120,7 +123,7 @@ class Left:
             raise error
 
 
-def units(planned: Plan, run: PlannedRun) -> int:
+def _units(planned: Plan, run: PlannedRun) -> int:
     """Units of work that a run is, as progress counts them: steps, and examples that are answered."""
     passes = 1 + (0 if planned.sampled is None else planned.sampled.passes)
     return passes * len(planned.examples) + run.steps

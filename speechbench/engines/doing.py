@@ -87,5 +87,4 @@ def portable(error: Exception) -> Exception:
             return error
     except Exception:  # then it is said in words
         pass
-    said = sentence_of(error) if isinstance(error, OSError) else None
-    return SpeechbenchError(said or f"{type(error).__name__}: {error}")
+    return SpeechbenchError(sentence_of(error) or f"{type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from speechbench.engines.base import Left
+from speechbench.engines.base import WAIT, Left
 from speechbench.engines.doing import DIED, DONE, FAILED, HELD, Outcome
 from speechbench.errors import SpeechbenchError
 from speechbench.grid import PlannedRun
@@ -19,7 +19,6 @@ from speechbench.progress import Progress
 from speechbench.run_now import Now, now
 
 _LOOK = 0.25  # seconds between looks at how far the runs are
-_WAIT = 1.0  # seconds after which a run that someone else held is tried again
 DEATHS = 3
 """Of workers, that a run may cost before it counts as failed."""
 
@@ -101,7 +100,7 @@ def drive(left: Left, pool: Pool) -> None:
                 for outcome in pool.outcomes(_LOOK):
                     its = at_work.pop(outcome.id)
                     its.look()
-                    not_before[outcome.id] = time.monotonic() + (_WAIT if outcome.state == HELD else 0.0)
+                    not_before[outcome.id] = time.monotonic() + (WAIT if outcome.state == HELD else 0.0)
                     if not (stop.asked and outcome.state == DIED):  # it was not ready to hear of the stop
                         _take(left, its, outcome, deaths)
                 for its in at_work.values():

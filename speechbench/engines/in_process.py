@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 from speechbench import distributed
-from speechbench.engines.base import Left
+from speechbench.engines.base import WAIT, Left
 from speechbench.errors import SpeechbenchError
 from speechbench.locks import held
 from speechbench.one_run import do_run, train_run
 from speechbench.planning import Plan
 from speechbench.progress import Progress
-
-_WAIT = 1.0  # seconds between looks at runs that someone else does
 
 
 class InProcess:
@@ -52,7 +50,6 @@ def _take_part(planned: Plan) -> None:
 
 def _lead(planned: Plan, progress: Progress) -> None:
     left = Left(planned, progress)
-    left.collect()
     while left:
         before = len(left)
         for number, run in left.ready():
@@ -72,6 +69,6 @@ def _lead(planned: Plan, progress: Progress) -> None:
             left.collect()
         if len(left) == before:
             left.waiting()
-            time.sleep(_WAIT)
+            time.sleep(WAIT)
             left.collect()
     left.raise_failures()

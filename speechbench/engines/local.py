@@ -10,11 +10,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 
 from speechbench.asking import Asked
@@ -45,7 +44,6 @@ class Local:
     def run_all(self, planned: Plan, progress: Progress) -> None:
         """As `Engine.run_all`."""
         left = Left(planned, progress)
-        left.collect()
         if left:
             environments = [share.environment for share in shares(self.jobs)]
             drive(left, Processes(planned.asked, planned.folder / LOGS, environments[: len(left)]))
@@ -80,12 +78,8 @@ class Processes:
     def outcomes(self, seconds: float) -> Sequence[Outcome]:
         """As of `Pool`."""
         found = []
-        by_messages = {worker.messages: place for place, worker in self._workers.items()}
-        if not by_messages:
-            time.sleep(seconds)
-        for ready in wait(list(by_messages), seconds):
-            place = by_messages[ready]  # type: ignore[index]  # they are connections
-            worker = self._workers[place]
+        ready = wait([worker.messages for worker in self._workers.values()], seconds)
+        for place, worker in [its for its in self._workers.items() if its[1].messages in ready]:
             outcome = worker.outcome()
             if outcome is None or outcome.state == DIED:
                 del self._workers[place]
@@ -109,7 +103,8 @@ class _Worker:
     """A process, and the run that it does."""
 
     def __init__(self, asked: Asked, log: Path, environment: Mapping[str, str]) -> None:
-        self.log, self.run = log, None
+        self.log = log
+        self.run: str | None = None
         self.messages, theirs = Pipe()
         life, self._life = os.pipe()  # closes with this process
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -126,9 +121,6 @@ class _Worker:
         theirs.close()
         os.close(life)
         self.messages.send(asked)
-
-    messages: Connection
-    run: str | None
 
     def begin(self, run: str) -> None:
         """Hands it a run."""

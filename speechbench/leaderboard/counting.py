@@ -30,7 +30,7 @@ PIGEONHOLE = 5
 _WORKERS = min(os.cpu_count() or 1, 8)  # blocks at work at once: each takes up to 64 MB
 _CELLS = 250_000  # differences at once: 2 MB, which stay in the processor's cache
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 Tick = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
 
@@ -97,8 +97,8 @@ class Tests:
 
     def __init__(self, pairs: Sequence[tuple[int, int]], views: Sequence[View], is_bootstrap: bool) -> None:
         self.mine, self.theirs = np.array(pairs, np.intp).reshape(-1, 2).T
-        self.difference = _values(views, lambda view: view.score)[self.mine]
-        self.difference = self.difference - _values(views, lambda view: view.score)[self.theirs]
+        scores = _values(views, lambda view: view.score)
+        self.difference = scores[self.mine] - scores[self.theirs]
         self.least = _least(self.mine, self.theirs, views)
         drawn = _values(views, lambda view: is_bootstrap and len(view.known_seeds) >= PIGEONHOLE) > 0
         drawable = drawn | (_values(views, lambda view: len(view.seeds)) == 1)
@@ -212,7 +212,7 @@ class Counting:
             self.tick("resampling", int(tests.resamples[some[0]]), goal)
 
 
-def _at_work(work: Callable[[int, slice], Found], clusters: int, start: int, stop: int) -> Iterator[Found]:
+def _at_work(work: Callable[[int, slice], T], clusters: int, start: int, stop: int) -> Iterator[T]:
     """What comes of blocks of resamples, in their order; several are at work at a time, on one thread each.
 
     numpy leaves other threads to their work. Its products would take threads of their own, which get into each other's

@@ -9,6 +9,7 @@ from typing import Any
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.store import Group
 from speechbench.locks import is_claimed
+from speechbench.run_schema import run_name
 from speechbench.runs import Run
 
 
@@ -39,7 +40,7 @@ class Entry:
     @property
     def name(self) -> str:
         """The label, and the seed where there is one."""
-        return self.label if self.seed is None else f"{self.label} seed {self.seed}"
+        return run_name(self.label, self.seed)
 
 
 def entries(group: Group) -> tuple[Entry, ...]:

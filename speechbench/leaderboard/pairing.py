@@ -124,7 +124,7 @@ def compare(
     if not shared:
         raise SpeechbenchError(f"{one.folder} and {two.folder} have no metric of one signature in common")
     by = _metric(shared, metric)
-    rows = tuple(Row(name_of(run), (run,)) for run in (one, two))
+    rows = tuple(Row(run.info.name, (run,)) for run in (one, two))
     info = one.info
     group = Group("", info.benchmark, info.split, info.data_fingerprint, tuple(shared), rows)
     ids = shared_ids(group)
@@ -153,22 +153,17 @@ def compare(
     )
 
 
-def name_of(run: Run) -> str:
-    """What a run is called: its label, and its seed where it has one."""
-    return run.info.label if run.info.seed is None else f"{run.info.label} seed {run.info.seed}"
-
-
 def _run(name: Path | str, folder: Path | str) -> Run:
     if (Path(name) / RUN).is_file():
         return read_run(name)
     runs = [run for group in groups(folder) for run in group.runs]
-    found = [run for run in runs if str(name) in (run.info.id, run.info.label, name_of(run))]
+    found = [run for run in runs if str(name) in (run.info.id, run.info.label, run.info.name)]
     if len(found) == 1:
         return found[0]
     if found:
-        which = ", ".join(f"{name_of(run)} ({run.folder})" for run in found)
+        which = ", ".join(f"{run.info.name} ({run.folder})" for run in found)
         raise UsageError(f"{name!r} is the name of several runs: give the folder of one of {which}")
-    known = sorted({name_of(run) for run in runs})
+    known = sorted({run.info.name for run in runs})
     raise UsageError(
         f"{str(name)!r} is no run folder, and no run in {folder} has that id or name: {did_you_mean(str(name), known)}"
     )

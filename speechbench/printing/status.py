@@ -51,7 +51,7 @@ def _summary(found: Status) -> str:
     counts = [f"{found.number('finished')} of {counted(len(found.runs), 'run')} finished"]
     counts += [f"{found.number(state)} {state}" for state in ("running", "failed", "stopped", "planned")]
     told = ", ".join(text for text in counts if not text.startswith("0 ") or "finished" in text)
-    if found.number("finished") + found.number("failed") == len(found.runs):
+    if found.is_over:
         return told
     if not found.number("running"):
         return f"{told}; the command that made them goes on"

@@ -16,6 +16,7 @@ from speechbench.errors import writing
 from speechbench.run_files import replace
 
 COMPLETE = "complete.json"  # the marker
+CHECKPOINT, BEST = "checkpoint", "best"  # what folders are called, before the step
 
 
 def last_complete(folder: Path) -> Path | None:
@@ -24,7 +25,8 @@ def last_complete(folder: Path) -> Path | None:
 
 
 def _finished(folder: Path) -> list[Path]:
-    return [marker.parent for marker in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    found = [marker.parent for marker in folder.glob(f"{CHECKPOINT}-*/{COMPLETE}")]
+    return [path for path in found if path.name.rpartition("-")[2].isdecimal()]  # and not someone's copy
 
 
 def markers(folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +44,7 @@ def mark_complete(checkpoint: Path, content: Any) -> None:
     replace(checkpoint / COMPLETE, json.dumps(content))
 
 
-def keep_only(folder: Path, *kept: Path | None, kind: str = "checkpoint") -> None:
+def keep_only(folder: Path, *kept: Path | None, kind: str = CHECKPOINT) -> None:
     """Deletes all checkpoints in a folder but some; what a killed process left half-written goes with them.
 
     Args:
@@ -93,7 +95,7 @@ class Kept:
             The newest checkpoint that counts, from which a step went well, and the one that does not any more; `None`
             where there is none.
         """
-        ruined = self._folder / f"checkpoint-{step}"
+        ruined = self._folder / f"{CHECKPOINT}-{step}"
         is_there = (ruined / COMPLETE).exists()
         (ruined / COMPLETE).unlink(missing_ok=True)
         return last_complete(self._folder), ruined if is_there else None

@@ -22,10 +22,8 @@ from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, prepare
 from speechbench.run_schema import CHECKPOINTS, Best
-from speechbench.trainers.checkpoints import keep_only, markers, write_folder
+from speechbench.trainers.checkpoints import BEST, keep_only, markers, write_folder
 from speechbench.trainers.config import TrainConfig
-
-_KIND = "best"  # what the folders are called, before the step
 
 
 class Validation:
@@ -76,7 +74,7 @@ class Validation:
         if distributed.is_main():
             score = self._score()
             if self._is_best(score):
-                write_folder(self._folder / f"{_KIND}-{step}", self.model.save)
+                write_folder(self._folder / f"{BEST}-{step}", self.model.save)
         score = float(distributed.from_main(score))
         if self._is_best(score):
             self.best = Best(step, str(self.metric.spec), score)
@@ -92,7 +90,7 @@ class Validation:
         if distributed.is_main():
             saved = [marker.get("validation") for marker in markers(self._folder)]
             kept = [Best(**each["best"]) for each in saved if each and each["best"]]
-            keep_only(self._folder, *(self._folder_of(best) for best in [*kept, self.best] if best), kind=_KIND)
+            keep_only(self._folder, *(self._folder_of(best) for best in [*kept, self.best] if best), kind=BEST)
 
     def go_on(self, saved: Mapping[str, Any] | None) -> None:
         """Goes on from what `save` returned; from nothing where there was no validation, or by another metric.
@@ -134,7 +132,7 @@ class Validation:
         return score < self.best.score if self.metric.lower_is_better else score > self.best.score
 
     def _folder_of(self, best: Best) -> Path:
-        return self._folder / f"{_KIND}-{best.step}"
+        return self._folder / f"{BEST}-{best.step}"
 
 
 class _Aside(Progress):

@@ -109,7 +109,7 @@ def test_a_failure_is_raised_as_it_was_once_the_others_are_done(planned: Plan) -
 def test_what_someone_else_holds_is_left_to_him_and_then_taken_up(
     planned: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechbench.engines.driving._WAIT", 0.0)
+    monkeypatch.setattr("speechbench.engines.driving.WAIT", 0.0)
     sft = planned.runs[1]
     with held(sft.folder):  # so that there is someone to name
         pass

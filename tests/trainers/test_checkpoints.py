@@ -13,6 +13,7 @@ from speechbench.trainers.checkpoints import (
     keep_only,
     last_complete,
     mark_complete,
+    markers,
     truncate_log,
     write_folder,
 )
@@ -110,3 +111,10 @@ def test_the_log_is_cut_after_the_step_that_is_gone_on_from(tmp_path: Path) -> N
     log.write_text('{"step": 1, "loss": 0.1}\n{"step": 2, "loss": 1e-07}\n{"step": 3, "loss": 0.3}\n{"step": 4, "lo')
     assert truncate_log(log, 2) == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 1e-07}]
     assert log.read_text() == '{"step": 1, "loss": 0.1}\n{"step": 2, "loss": 1e-07}\n'
+
+
+def test_a_copy_under_a_name_of_ones_own_is_no_checkpoint(tmp_path: Path) -> None:
+    for name in ("checkpoint-4", "checkpoint-8-before", "checkpoint-x"):
+        (tmp_path / name).mkdir()
+        mark_complete(tmp_path / name, {})
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-4" and len(markers(tmp_path)) == 1
