@@ -23,7 +23,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from speechbench.benchmarks.base import Example
-from speechbench.leaderboard.resampling import Array, bootstrap
+from speechbench.leaderboard.drawing import Array
+from speechbench.leaderboard.resampling import bootstrap
 from speechbench.leaderboard.statistics import interval, paired_p
 from speechbench.rewards.base import Batch
 from speechbench.rewards.overlap import Bleu
@@ -93,8 +94,8 @@ def main() -> None:
         scores, draws = bootstrap(stored, ["bleu", "bleu"], options.resamples)
         difference = draws[1] - draws[0]
         for drawn in (*draws, difference):
-            interval(drawn)
-        return scores, difference, paired_p(scores[1] - scores[0], difference)
+            interval(drawn, len(examples))
+        return scores, difference, paired_p(scores[1] - scores[0], difference, len(examples))
 
     works: dict[str, Callable[[], Any]] = {
         "sacrebleu from text": lambda: peer(BLEU(references=[references])),

@@ -277,7 +277,7 @@ def _compared(
         return SystemScore(
             system=names[system],
             score=None if its is None else its.score,
-            interval=None if its is None else interval(its.draws),
+            interval=None if its is None else interval(its.draws, its.clusters),
             applies=int(rows[metric, system][0].applies.sum()),
             segments=tuple(segments[metric, system]),
             test=tests.get((metric, system)),

@@ -19,6 +19,7 @@ from speechbench.cli import main
 from speechbench.errors import UsageError
 from speechbench.leaderboard.resampling import bootstrap
 from speechbench.leaderboard.statistics import holm, paired_p
+from speechbench.leaderboard.statistics import interval as spread
 from speechbench.scoring import Scores, score, score_texts
 
 WORDS = ["der", "die", "das", "Mann", "Frau", "Kind", "liest", "sieht", "kauft", "Buch", "Haus", "heute", "gern", "für"]
@@ -149,7 +150,7 @@ def test_systems_are_tested_against_the_first_by_paired_bootstrap_and_holm() -> 
         rows = np.array(BLEU()._extract_corpus_statistics(hypotheses, [REFERENCES]), dtype=float)
         statistics.append(np.concatenate([rows[:, 2:], rows[:, :2]], axis=1))
     scores, draws = bootstrap(statistics, ["bleu"] * 3, 2000)
-    raw = [paired_p(scores[i] - scores[0], draws[i] - draws[0]) for i in (1, 2)]
+    raw = [paired_p(scores[i] - scores[0], draws[i] - draws[0], len(REFERENCES)) for i in (1, 2)]
     (metric,) = found.metrics
     assert metric.systems[0].test is None
     for place, p, p_holm in zip((1, 2), raw, holm(raw), strict=True):
@@ -157,8 +158,8 @@ def test_systems_are_tested_against_the_first_by_paired_bootstrap_and_holm() -> 
         assert test is not None and test.against == "a"
         assert (test.p, test.p_holm) == (p, p_holm)
         assert test.difference == pytest.approx(scores[place] - scores[0])
-        assert test.interval == pytest.approx(np.percentile(draws[place] - draws[0], (2.5, 97.5)))
-        assert interval == pytest.approx(np.percentile(draws[place], (2.5, 97.5)))
+        assert test.interval == pytest.approx(spread(draws[place] - draws[0], len(REFERENCES)))
+        assert interval == pytest.approx(spread(draws[place], len(REFERENCES)))
     named = list(systems.items())
     _, theirs = PairedTest(named, {"BLEU": BLEU()}, [REFERENCES], test_type="ar", n_samples=1000)()
     assert raw == pytest.approx([result.p_value for result in theirs["BLEU"][1:]], abs=0.05)

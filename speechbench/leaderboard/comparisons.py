@@ -10,7 +10,8 @@ import numpy as np
 
 from speechbench.leaderboard.baselines import BASELINES, counterpart
 from speechbench.leaderboard.counting import Tick
-from speechbench.leaderboard.statistics import ALPHA, SeedTest, detectable, interval
+from speechbench.leaderboard.seeds import SeedTest
+from speechbench.leaderboard.statistics import ALPHA, detectable, interval
 from speechbench.leaderboard.store import Group
 from speechbench.leaderboard.systems import Clusters, clusters_of, shared_ids, systems_of
 from speechbench.leaderboard.testing import START, Measured, Pair, Tested, measured_and_tested
@@ -170,7 +171,7 @@ def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str
 def comparison(tested: Tested, against: str, family: int, lower_is_better: bool) -> Comparison | None:
     """What a test found, in figures; `None` where the difference has no interval."""
     draws, pigeonhole = tested.draws, tested.pigeonhole
-    ends = interval(draws)
+    ends = interval(draws, tested.clusters)
     if ends is None:
         return None
     return Comparison(
@@ -181,8 +182,8 @@ def comparison(tested: Tested, against: str, family: int, lower_is_better: bool)
         p_holm=tested.p_holm,
         examples=tested.examples,
         resamples=tested.resamples,
-        detectable=detectable(draws, family),
+        detectable=detectable(draws, family, tested.clusters),
         seeds=tested.seeds,
-        pigeonhole=None if pigeonhole is None else interval(pigeonhole),
+        pigeonhole=None if pigeonhole is None else interval(pigeonhole, tested.clusters),
         lower_is_better=lower_is_better,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,128 +12,15 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from speechbench.leaderboard.resampling import (
-    Array,
-    Corpora,
-    Places,
-    System,
-    blocks,
-    flips,
-    resample_counts,
-    seed_shares,
-)
-from speechbench.leaderboard.statistics import TIE, exceed, paired_seeds_p, seed_test
+from speechbench.leaderboard.drawing import Array, blocks, flips, resample_counts, seed_shares
+from speechbench.leaderboard.resampling import Corpora, Places
+from speechbench.leaderboard.statistics import TIE, exceed
+from speechbench.leaderboard.views import CELLS, Tests, View
 
-PIGEONHOLE = 5
-"""Seeds from which on they are resampled too."""
 _WORKERS = min(os.cpu_count() or 1, 8)  # blocks at work at once: each takes up to 64 MB
-_CELLS = 250_000  # differences at once: 2 MB, which stay in the processor's cache
-
 T = TypeVar("T")
 Tick = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
-
-
-class View:
-    """A row on the examples to which the metric applies for it and for whom it is compared with.
-
-    Args:
-        systems: One for each seed, or several passes of each.
-
-    Attributes:
-        systems: These.
-        seeds: Seed to the places of its systems.
-        by_seed: Scores on the whole test set, once they are measured.
-        score: Their mean; NaN where a system has none.
-    """
-
-    def __init__(self, systems: Sequence[System]) -> None:
-        self.systems = list(systems)
-        self.seeds: dict[int | None, list[int]] = {}
-        for place, system in enumerate(self.systems):
-            self.seeds.setdefault(system.seed, []).append(place)
-        self.by_seed: dict[int | None, float] = {}
-        self.score = math.nan
-
-    def measured(self, scores: Array) -> None:
-        """Takes the scores of its systems on the whole test set."""
-        known = scores.tolist()
-        self.by_seed = {seed: _mean([known[place] for place in places]) for seed, places in self.seeds.items()}
-        self.score = _mean(list(self.by_seed.values()))
-
-    @property
-    def known_seeds(self) -> tuple[int, ...]:
-        """The seeds of training."""
-        return tuple(seed for seed in self.seeds if seed is not None)
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether its seeds are many enough to be resampled."""
-        return len(self.known_seeds) >= PIGEONHOLE
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-class Tests:
-    """Tests at work, as arrays with a place for each.
-
-    Args:
-        pairs: Places of the two views of each test.
-        views: All views.
-        is_bootstrap: Otherwise outputs are changed over, and seeds are left to the t test.
-
-    Attributes:
-        mine: Place of the first view.
-        theirs: Place of the second.
-        difference: Of their scores.
-        least: What p cannot fall below, however many resamples there are: the p of the t test over seeds.
-        is_pigeonholed: Whether seeds are resampled too: both views have five, or one has and the other a single run.
-        resamples: So far.
-        exceeding: Resamples that stray as far as the difference.
-    """
-
-    def __init__(self, pairs: Sequence[tuple[int, int]], views: Sequence[View], is_bootstrap: bool) -> None:
-        self.mine, self.theirs = np.array(pairs, np.intp).reshape(-1, 2).T
-        scores = _values(views, lambda view: view.score)
-        self.difference = scores[self.mine] - scores[self.theirs]
-        self.least = _least(self.mine, self.theirs, views)
-        drawn = _values(views, lambda view: is_bootstrap and len(view.known_seeds) >= PIGEONHOLE) > 0
-        drawable = drawn | (_values(views, lambda view: len(view.seeds)) == 1)
-        self.is_pigeonholed = (drawn[self.mine] & drawable[self.theirs]) | (drawable[self.mine] & drawn[self.theirs])
-        self.resamples, self.exceeding = (np.zeros(len(pairs)) for _ in range(2))
-
-    @property
-    def p(self) -> Array:
-        """Two-sided; the larger of that of the resamples and that of the seeds."""
-        return np.maximum((1 + self.exceeding) / (self.resamples + 1), self.least)
-
-
-def _values(views: Sequence[View], of: Callable[[View], float]) -> Array:
-    return np.array([of(view) for view in views], np.float64)
-
-
-def _least(mine: Places, theirs: Places, views: Sequence[View]) -> Array:
-    """p over seeds of each pair, 0 where there is none: of views with the same seeds all at once."""
-    found = np.zeros(len(mine))
-    kinds = {tuple(view.seeds): None for view in views}
-    number = {seeds: place for place, seeds in enumerate(kinds)}
-    kind = np.array([number[tuple(view.seeds)] for view in views], np.intp)
-    for seeds, place in number.items():
-        alike = np.nonzero((kind[mine] == place) & (kind[theirs] == place))[0]
-        if len(seeds) > 1 and len(alike):
-            scores = np.array(
-                [
-                    list(v.by_seed.values()) if k == place else [0.0] * len(seeds)
-                    for v, k in zip(views, kind, strict=True)
-                ]
-            )
-            found[alike] = paired_seeds_p(scores[mine[alike]] - scores[theirs[alike]])
-    for place in np.nonzero(kind[mine] != kind[theirs])[0].tolist():
-        test = seed_test(views[mine[place]].by_seed, views[theirs[place]].by_seed)
-        found[place] = 0.0 if test is None else test.p
-    return found
 
 
 class Counting:
@@ -261,7 +147,7 @@ def _over_drawn_seeds(views: Sequence[View], drawn: Array, means: Array, block: 
 def _straying(tests: Tests, some: Places, means: Array, both: Array, at: Places) -> Array:
     """How many resamples stray as far as the difference, for some tests whose views' places in the draws are given."""
     found = np.empty(len(some))
-    at_once = max(1, _CELLS // max(means.shape[1], 1))
+    at_once = max(1, CELLS // max(means.shape[1], 1))
     for is_both, draws in ((False, means), (True, both)):
         its = np.nonzero(tests.is_pigeonholed[some] == is_both)[0]
         for first in range(0, len(its), at_once):

@@ -12,7 +12,7 @@ from speechbench.leaderboard.comparisons import Comparisons
 from speechbench.leaderboard.entries import Entry
 from speechbench.leaderboard.ranks import ranked, reward_terms
 from speechbench.leaderboard.sampled import SampledComparisons, is_sharpening
-from speechbench.leaderboard.statistics import ALPHA, POWER
+from speechbench.leaderboard.statistics import ALPHA, POWER, smallest_p
 from speechbench.leaderboard.store import Group
 from speechbench.leaderboard.systems import FEWEST
 from speechbench.tables import counted, decimals_of, p_text
@@ -180,7 +180,7 @@ def _tests(group: Group, comparisons: Comparisons) -> Iterator[str]:
         drawn += f", drawn by {clusters.level} ({clusters.number})"
     method = f"{drawn}; 95% intervals over examples from {counted(comparisons.resamples, 'bootstrap resample')}"
     if comparisons.family:
-        smallest = 1 / (comparisons.most + 1)
+        smallest = smallest_p(comparisons.most, clusters.number, comparisons.test)
         corrected = min(1.0, comparisons.family * smallest)
         how = "paired for p" if comparisons.test == "bootstrap" else "p from approximate randomisation"
         more = (
@@ -190,6 +190,11 @@ def _tests(group: Group, comparisons: Comparisons) -> Iterator[str]:
         )
         method += f", {how}{more}; smallest attainable p {smallest:.2g} ({corrected:.2g} after Holm)"
     yield method
+    if clusters.number < FEWEST:
+        yield (
+            f"{counted(clusters.number, clusters.level)} to draw from: so few (below {FEWEST}) that intervals and "
+            "tests lean on differences being distributed normally"
+        )
     if clusters.too_few:
         yield (
             f"{_listed(clusters.too_few)}: too few to be drawn (at least {FEWEST}), so intervals and tests hold for "

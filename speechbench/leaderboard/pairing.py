@@ -189,7 +189,7 @@ def _scored(
 ) -> Scored:
     its = [measured.get((place, metric.name)) for place in (0, 1)]
     scores = [None if i is None else i.score for i in its]
-    intervals = [None if i is None else interval(i.draws) for i in its]
+    intervals = [None if i is None else interval(i.draws, i.clusters) for i in its]
     test, other = tested.get(metric.name), randomised.get(metric.name)
     return Scored(
         metric,

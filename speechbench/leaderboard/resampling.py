@@ -1,13 +1,12 @@
 """Corpus scores of many systems on resamples of the test set: one draw for all systems, one matrix product for each.
 
 A resample of a corpus is a count for each cluster of examples; its sufficient statistics are counts times the
-clusters' statistics. Block k of the draw depends on k and the size of the test set alone, so that more resamples go on
-from those that are there, for as many systems as need them.
+clusters' statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,19 +15,14 @@ import numpy.typing as npt
 
 from speechbench.aggregate import AGGREGATES, RESAMPLED
 from speechbench.errors import UsageError
+from speechbench.leaderboard.drawing import SEED, Array, blocks, resample_counts
 
-Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 Numbers = npt.NDArray[np.floating[Any]]
 
-SEED = 250916990
-"""Of the draw: a constant, so that the same runs always give the same board."""
-_FLIPS, _SEEDS = 1, 2  # draws of their own, beside that of the examples
-
-CELLS_AT_ONCE = 2_000_000
-"""Of a block: 16 MB for its draw and 16 for its counts, whatever the size of the test set and B."""
-ROWS_AT_ONCE = 1_000
+MOST_RESAMPLES = 1_000_000
+"""Each score has as many, in memory."""
 SYSTEMS_AT_ONCE = 16
 _EXACT = 2**24  # whole numbers up to this are exact in single precision
 
@@ -55,53 +49,15 @@ class System:
 
 
 def check_resamples(resamples: int) -> None:
-    """Refuses a number of resamples that is none.
+    """Refuses a number of resamples that is none, or that would not fit into memory.
 
     Raises:
-        UsageError: If it is no whole number, or not positive.
+        UsageError: If it is no whole number, not positive, or above a million.
     """
+    if isinstance(resamples, int) and resamples > MOST_RESAMPLES:
+        raise UsageError(f"resamples={resamples}: give at most {MOST_RESAMPLES}; p of 0.00001 needs no more")
     if not isinstance(resamples, int) or resamples < 1:
         raise UsageError(f"resamples={resamples!r}: give a whole number of at least 1, as in resamples=10000")
-
-
-def blocks(clusters: int, start: int, stop: int) -> Iterator[tuple[int, slice]]:
-    """The blocks that hold the resamples from one number up to another.
-
-    Yields:
-        The block's number, and which of its rows are meant.
-    """
-    rows = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
-    for block in range(start // rows, -(-stop // rows)):
-        yield block, slice(max(start - block * rows, 0), min(stop - block * rows, rows))
-
-
-def resample_counts(clusters: int, block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
-    """How often each cluster was drawn in each resample of a block, shape [resample, cluster]."""
-    many = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
-    drawn = np.random.default_rng([seed, block]).integers(clusters, size=(many, clusters))[rows]
-    counts = np.empty(drawn.shape)
-    for row, its in enumerate(drawn):  # one at a time: what is counted then stays in the processor's cache
-        counts[row] = np.bincount(its, minlength=clusters)
-    return counts
-
-
-def flips(clusters: int, block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
-    """For approximate randomisation: 1 where two systems keep a cluster's outputs, -1 where they change them over.
-
-    Returns:
-        Shape [resample, cluster].
-    """
-    many = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(clusters, 1)))
-    drawn = np.random.default_rng([seed, block, _FLIPS]).integers(2, size=(many, clusters), dtype=np.int8)[rows]
-    return drawn * 2.0 - 1.0
-
-
-def seed_shares(seeds: Sequence[int], block: int, rows: slice = slice(None), seed: int = SEED) -> Array:
-    """How large a share each training seed has in each resample of the seeds, shape [resample, seed]."""
-    entropy = [value % 2**32 for value in seeds]
-    generator = np.random.default_rng([seed, block, _SEEDS, *entropy])
-    many = len(seeds)
-    return generator.multinomial(many, np.full(many, 1 / many), size=ROWS_AT_ONCE)[rows] / many
 
 
 def bootstrap(
@@ -182,6 +138,25 @@ class Corpora:
             for batch in self._batches:
                 found[batch.places] = AGGREGATES[batch.aggregate](batch.totals())
         found[self._nothing] = np.nan
+        return found
+
+    def sizes(self) -> Places:
+        """In how many clusters there is an example to which the metric applies, shape [system]."""
+        found = np.full(self._number, self.clusters)
+        if self._applicable is not None:
+            held = np.count_nonzero(self._applicable, axis=0)
+            for place, column in self._partial.items():
+                found[place] = held[column]
+        return found
+
+    def digests(self) -> Array:
+        """Of each system and cluster a number that only the same statistics share, shape [system, cluster]."""
+        found = np.zeros((self._number, self.clusters))
+        for batch in self._batches:
+            parts = batch.rows.reshape(-1, len(batch.places), self.clusters)
+            weights = np.random.default_rng(SEED).uniform(1, 2, len(parts))
+            for weight, part in zip(weights, parts, strict=True):  # a matrix product may round the same columns apart
+                found[batch.places] += np.multiply(part, weight, dtype=np.float64)
         return found
 
     def resampled(self, counts: Array) -> Array:

@@ -132,7 +132,7 @@ def sampled_cell(sampled: SampledComparisons, at: tuple[int, str], greedy: Compa
     if measured is None:
         return None
     sharpening = test is not None and greedy is not None and is_sharpening(test, greedy)
-    return SampledCell(measured.score, interval(measured.draws), test, sharpening)
+    return SampledCell(measured.score, interval(measured.draws, measured.clusters), test, sharpening)
 
 
 def is_sharpening(sampled: Comparison, greedy: Comparison) -> bool:

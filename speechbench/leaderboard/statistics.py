@@ -1,4 +1,4 @@
-"""What is inferred from resamples and seeds: intervals, p values, Holm's correction, the spread over seeds, power.
+"""What is inferred from resamples: intervals, p values, Holm's correction, power.
 
 One draw of examples is shared by all runs (Koehn, 2004, "Statistical Significance Tests for Machine
 Translation Evaluation"), so that differences are paired; `speechbench.leaderboard.resampling` draws.
@@ -7,14 +7,13 @@ Translation Evaluation"), so that differences are paired; `speechbench.leaderboa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
 import numpy as np
 
-from speechbench.leaderboard.resampling import Array
+from speechbench.leaderboard.drawing import Array
 
 ALPHA = 0.05
 CONFIDENCE = 0.95
@@ -25,23 +24,20 @@ POWER = 0.8
 """How often a difference as large as `detectable` says is found."""
 
 _SURE = 0.001  # how often a bound of a p value may be wrong
+_NORMAL = NormalDist()
+_SMALLEST = 1e-300  # of a probability whose quantile is asked for
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """How the same training varies with its seed, apart from the choice of test examples.
+def interval(draws: Array, clusters: int) -> tuple[float, float] | None:
+    """95% interval of a score's or a difference's resamples.
 
-    Attributes:
-        standard_deviation: Of the seeds' scores, with n - 1.
-        interval: 95% t interval of their mean.
-    """
+    The expanded percentile interval (Hesterberg, 2015, "What Teachers Should Know About the Bootstrap", arXiv
+    1411.5279): of few clusters the percentiles lie further out than 2.5% and 97.5%, by as much as Student's t is wider
+    than the normal distribution, and by sqrt(n / (n - 1)).
 
-    standard_deviation: float
-    interval: tuple[float, float]
-
-
-def interval(draws: Array) -> tuple[float, float] | None:
-    """95% percentile interval of a score's or a difference's resamples, shape [resample].
+    Args:
+        draws: Shape [resample].
+        clusters: n, how many things were drawn from.
 
     Returns:
         Both ends; `None` where no resample has a score.
@@ -49,11 +45,71 @@ def interval(draws: Array) -> tuple[float, float] | None:
     known = draws[~missing] if (missing := np.isnan(draws)).any() else draws
     if not len(known):
         return None
-    last, outside = len(known) - 1, (1 - CONFIDENCE) / 2
+    last, outside = len(known) - 1, _outside(clusters)
     ends = [probability * last for probability in (outside, 1 - outside)]
     kth = [place for end in ends for place in (int(end), min(int(end) + 1, last))]
     low, above_low, high, above_high = np.partition(known, kth)[kth].tolist()  # quantiles as numpy's, at once
     return low + (above_low - low) * (ends[0] % 1), high + (above_high - high) * (ends[1] % 1)
+
+
+@cache
+def _outside(clusters: int) -> float:
+    """Share of the resamples on either side of a 95% interval."""
+    return _NORMAL.cdf(-_expanded(_NORMAL.inv_cdf((1 + CONFIDENCE) / 2), clusters))
+
+
+def _expanded(z: float, clusters: int) -> float:
+    """How many standard deviations of a bootstrap's resamples are as unlikely as z normally are; `of_few` backwards."""
+    if clusters < 2:
+        return math.inf
+    freedom = clusters - 1
+    exponent = (z * (8 * freedom + 3) / (8 * freedom + 1)) ** 2 / freedom
+    return math.sqrt(clusters * math.expm1(exponent))
+
+
+def of_few(p: Array, clusters: Array) -> Array:
+    """What a bootstrap's p is worth with so many clusters: the mean of few strays as Student's t does.
+
+    Resamples of n clusters are distributed nearly normally, and a little too narrowly: with n in place of n - 1. So a p
+    that is z standard deviations of them away is that of t = z sqrt((n - 1) / n) with n - 1 degrees of freedom, as in
+    expanded percentile intervals (see `interval`). The distribution of t is Wallace's approximation (1959, "Bounds on
+    Normal Approximations to Student's and the Chi-Square Distributions"), which errs on the careful side.
+
+    Args:
+        p: Of the bootstrap, shape [test].
+        clusters: n, shape [test].
+
+    Returns:
+        Shape [test], never below p; 1 with a single cluster. With 20 clusters 0.05 becomes 0.07, with 300 it stays.
+    """
+    z = _each(p, lambda value: -_NORMAL.inv_cdf(max(value, _SMALLEST) / 2))
+    freedom = clusters - 1
+    careful = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(z**2 / clusters))
+    return _each(careful, lambda value: math.erfc(value / math.sqrt(2)))
+
+
+def _each(values: Array, function: Callable[[float], float]) -> Array:
+    """A function of numbers of which many are the same."""
+    different, places = np.unique(values, return_inverse=True)
+    return np.array([function(value) for value in different.tolist()], np.float64)[places]
+
+
+def smallest_p(resamples: int, clusters: int, test: str) -> float:
+    """The smallest p that a test can have, by its resamples and by the clusters that they are of."""
+    if clusters < 2:
+        return 1.0
+    raw = np.array([1 / (resamples + 1)])
+    found = of_few(raw, np.array([clusters])) if test == "bootstrap" else raw
+    return max(float(found[0]), fewest_p(clusters))
+
+
+def fewest_p(clusters: int) -> float:
+    """What p cannot fall below where outputs differ on so few clusters: 2^(1 - k), if all differ the same way.
+
+    It is the smallest p of an exact randomisation test. A bootstrap of differences that are all alike has none that
+    stray, and would be sure of one example.
+    """
+    return min(1.0, 2.0 ** (1 - clusters))
 
 
 def exceed(differences: Array, draws: Array) -> Array:
@@ -71,13 +127,13 @@ def exceed(differences: Array, draws: Array) -> Array:
     return np.asarray(draws.shape[1] - np.count_nonzero(nearer, axis=1), np.float64)
 
 
-def paired_p(difference: float, draws: Array) -> float:
+def paired_p(difference: float, draws: Array, clusters: int) -> float:
     """Two-sided p of the hypothesis that two systems score the same.
 
     The resampled differences, shifted so that their centre is 0, tell how far a difference strays from its
     true value by the choice of examples (the shifted bootstrap: Riezler & Maxwell, 2005, "On Some Pitfalls in
     Automatic Evaluation and Significance Testing for MT"):
-    `p = (1 + #{|d*_b - d| >= |d|}) / (B + 1)`. A resample without a score counts against the difference.
+    `p = (1 + #{|d*_b - d| >= |d|}) / (B + 1)`. A resample without a score counts against the difference. Then `of_few`.
 
     sacrebleu's paired bootstrap takes absolute values before it shifts, so it counts one side only and gives
     about half of this p; its two-sided approximate randomization test gives about this p.
@@ -85,8 +141,10 @@ def paired_p(difference: float, draws: Array) -> float:
     Args:
         difference: d, of the two corpus scores.
         draws: d*, the same difference on resamples, shape [resample].
+        clusters: That were drawn from.
     """
-    return float(1 + exceed(np.array([difference]), draws[None])[0]) / (len(draws) + 1)
+    p = (1 + exceed(np.array([difference]), draws[None])) / (len(draws) + 1)
+    return float(of_few(p, np.array([clusters]))[0])
 
 
 def p_bounds(exceeding: Array, resamples: Array) -> tuple[Array, Array]:
@@ -121,23 +179,24 @@ def _divergence(q: Array, p: Array) -> Array:
     return found
 
 
-def detectable(draws: Array, family: int) -> float | None:
+def detectable(draws: Array, family: int, clusters: int) -> float | None:
     """The smallest difference that this test set would show: with probability 0.8, after the correction for many tests.
 
-    (z(1 - α/2m) + z(0.8)) · standard error, the textbook's for two paired means; the standard error is that of the
+    (t(1 - α/2m) + t(0.8)) · standard error, the textbook's for two paired means; the standard error is that of the
     resampled differences, m the size of the family, as at the strictest step of Holm's correction.
 
     Args:
         draws: Of the difference, shape [resample].
         family: m.
+        clusters: That were drawn from; t has one degree of freedom less.
 
     Returns:
-        On the field's scale; `None` where some resamples have no score.
+        On the field's scale; `None` where some resamples have no score, or there is a single cluster.
     """
-    if np.isnan(draws).any():
+    if clusters < 2 or np.isnan(draws).any():
         return None
-    normal = NormalDist()
-    return float((normal.inv_cdf(1 - ALPHA / (2 * max(family, 1))) + normal.inv_cdf(POWER)) * draws.std())
+    wanted = _NORMAL.inv_cdf(1 - ALPHA / (2 * max(family, 1))), _NORMAL.inv_cdf(POWER)
+    return float(sum(_expanded(z, clusters) for z in wanted) * draws.std())
 
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
@@ -159,102 +218,3 @@ def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
         highest = max(highest, min(1.0, (planned - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
-
-
-def seed_spread(scores: Sequence[float]) -> SeedSpread | None:
-    """Spread of one row's seeds; `None` for fewer than two."""
-    if len(scores) < 2:
-        return None
-    mean, deviation = float(np.mean(scores)), float(np.std(scores, ddof=1))
-    half = t_quantile(0.5 + CONFIDENCE / 2, len(scores) - 1) * deviation / math.sqrt(len(scores))
-    return SeedSpread(deviation, (mean - half, mean + half))
-
-
-@dataclass(frozen=True)
-class SeedTest:
-    """A difference over the seeds of training, on the whole test set.
-
-    Attributes:
-        seeds: How many; of two rows with different numbers, the smaller.
-        interval: 95% t interval of the difference, with n - 1 degrees of freedom.
-        p: Two-sided, of the t test.
-    """
-
-    seeds: int
-    interval: tuple[float, float]
-    p: float
-
-
-def seed_test(mine: Mapping[int | None, float], theirs: Mapping[int | None, float]) -> SeedTest | None:
-    """Student's t test of two rows' scores over their seeds.
-
-    Rows of the same seeds are paired by them; of others the variances are added, with the degrees of freedom of the row
-    with fewer seeds, which is never too bold. A row of one run (as the base model's) stands as it is.
-
-    Args:
-        mine: Score by seed.
-        theirs: Score by seed.
-
-    Returns:
-        `None` where neither row has two seeds.
-    """
-    several = [scores for scores in (mine, theirs) if len(scores) > 1]
-    if not several:
-        return None
-    difference = fmean(mine.values()) - fmean(theirs.values())
-    if mine.keys() == theirs.keys():
-        variance = _variance([mine[seed] - theirs[seed] for seed in mine]) / len(mine)
-    else:
-        variance = sum(_variance(list(scores.values())) / len(scores) for scores in several)
-    seeds = min(map(len, several))
-    error = math.sqrt(variance)
-    half = t_quantile(0.5 + CONFIDENCE / 2, seeds - 1) * error
-    if error == 0:  # all seeds alike
-        return SeedTest(seeds, (difference, difference), float(abs(difference) <= TIE))
-    p = 2 * max(0.0, 1 - float(_t_cdf(abs(difference) / error, seeds - 1)))
-    return SeedTest(seeds, (difference - half, difference + half), min(p, 1.0))
-
-
-def paired_seeds_p(differences: Array) -> Array:
-    """`seed_test`'s p for many pairs of rows with the same seeds.
-
-    Args:
-        differences: Of the scores seed by seed, shape [pair, seed].
-    """
-    seeds = differences.shape[1]
-    means = differences.mean(axis=1)
-    errors = differences.std(axis=1, ddof=1) / math.sqrt(seeds)
-    with np.errstate(all="ignore"):
-        p = np.minimum(2 * np.maximum(0.0, 1 - _t_cdf(np.abs(means) / errors, seeds - 1)), 1.0)
-    return np.where(errors > 0, p, np.where(np.abs(means) <= TIE, 1.0, 0.0))
-
-
-def _variance(values: Sequence[float]) -> float:
-    """With n − 1, in plain Python: of five numbers that is ten times as fast as an array's."""
-    mean = fmean(values)
-    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-
-
-@cache
-def t_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t for a probability of at least 0.5, by bisection of its distribution function."""
-    low, high = 0.0, 1.0
-    while _t_cdf(high, freedom) < probability:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_cdf(middle, freedom) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _t_cdf(t: Array | float, freedom: int) -> Array:
-    """Distribution function for t >= 0 and whole degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
-    angle = np.arctan(t / math.sqrt(freedom))
-    sine, cosine = np.sin(angle), np.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine if odd else np.ones_like(cosine)), np.zeros_like(cosine)
-    for k in range(freedom // 2):
-        total = total + term
-        term = term * cosine**2 * ((2 * k + 2) / (2 * k + 3) if odd else (2 * k + 1) / (2 * k + 2))
-    both_sides = 2 / math.pi * (angle + sine * total) if odd else sine * total
-    return np.asarray(0.5 + both_sides / 2)

@@ -19,7 +19,8 @@ from speechbench.leaderboard.sampled import (
     compare_sampled,
     sampled_cell,
 )
-from speechbench.leaderboard.statistics import ALPHA, TIE, SeedSpread, interval, seed_spread
+from speechbench.leaderboard.seeds import SeedSpread, seed_spread
+from speechbench.leaderboard.statistics import ALPHA, TIE, interval, smallest_p
 from speechbench.leaderboard.store import Group, Row
 from speechbench.runs import MetricInfo
 from speechbench.tables import decimals_of
@@ -38,7 +39,7 @@ class Cell:
         control: Against the row of the same training on the shuffled reward.
         sampled: What sampled answers score, where they were asked for; all else is of greedy ones.
         trained_on: Whether the column's metric is the row's reward or a part of it.
-        best: Whether no row in competition is better.
+        best: Whether no row in competition scores better that no other is significantly better than.
         level_with_best: Whether it is the best, or not separable from it: no significant difference was found.
         rank: Interval of the row's rank in this column; see `ranks`.
         worse_than_sft: Of figures of health, whether SFT's is better.
@@ -129,8 +130,8 @@ class Board:
 
     @property
     def smallest_p(self) -> tuple[float, float]:
-        """The smallest p that the resamples allow, as it is and after Holm's correction."""
-        raw = 1 / (self.most_resamples + 1)
+        """The smallest p that resamples and clusters allow, as it is and after Holm's correction."""
+        raw = smallest_p(self.most_resamples, self.clusters[1], self.test)
         return raw, min(1.0, self.family * raw)
 
     def _repr_markdown_(self) -> str:
@@ -233,7 +234,7 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons, sample
     base = comparisons.tests.get((place, column.key, "base"))
     return Cell(
         value=measured.score,
-        interval=interval(measured.draws),
+        interval=interval(measured.draws, measured.clusters),
         seeds=seed_spread(list(measured.by_seed.values())),
         base=base,
         sft=comparisons.tests.get((place, column.key, "sft")),
@@ -244,7 +245,11 @@ def _cell(place: int, row: Row, column: Column, comparisons: Comparisons, sample
 
 
 def _mark_best(cells: list[Cell], rows: Sequence[Row], column: Column, comparisons: Comparisons) -> None:
-    """Marks the best of a column, and what is not separable from it."""
+    """Marks the best of a column, and what is not separable from it.
+
+    Where a metric does not apply to the same examples for all, scores alone do not tell which is better: whatever a
+    row is significantly better than is not best.
+    """
     values = {
         place: cell.value
         for place, (cell, row) in enumerate(zip(cells, rows, strict=True))
@@ -252,8 +257,10 @@ def _mark_best(cells: list[Cell], rows: Sequence[Row], column: Column, compariso
     }
     if not values or max(values.values()) - min(values.values()) <= TIE:
         return  # where all are equal, none is best
-    best = min(values.values()) if column.lower_is_better else max(values.values())
-    first = [place for place, value in values.items() if abs(value - best) <= TIE]
+    unbeaten = [p for p in values if all(against(comparisons, column.key, p, o) >= 0 for o in values if o != p)]
+    leading = {place: values[place] for place in unbeaten or values}
+    best = min(leading.values()) if column.lower_is_better else max(leading.values())
+    first = [place for place, value in leading.items() if abs(value - best) <= TIE]
     for place in values:
         is_best = place in first
         is_level = is_best or any(_is_level(comparisons, column.key, place, other) for other in first)

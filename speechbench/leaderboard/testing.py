@@ -17,9 +17,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from speechbench.errors import UsageError, did_you_mean
-from speechbench.leaderboard.counting import Counting, Tests, Tick, View
-from speechbench.leaderboard.resampling import Array, Corpora, Mask, Places, System, check_resamples
-from speechbench.leaderboard.statistics import ALPHA, SeedTest, holm, p_bounds, seed_test
+from speechbench.leaderboard.counting import Counting, Tick
+from speechbench.leaderboard.drawing import Array
+from speechbench.leaderboard.resampling import Corpora, Mask, Places, System, check_resamples
+from speechbench.leaderboard.seeds import SeedTest, seed_test
+from speechbench.leaderboard.statistics import ALPHA, holm, p_bounds
+from speechbench.leaderboard.views import Tests, View
 
 START = 2_000
 """Resamples of every score and test; where nothing else is asked for, tests that these do not settle get more."""
@@ -58,11 +61,13 @@ class Measured:
         by_seed: Of each finished run, by its seed.
         score: Their mean.
         draws: Their mean on each resample of the examples, shape [resample].
+        clusters: Of the examples to which the metric applies.
     """
 
     by_seed: Mapping[int | None, float]
     score: float
     draws: Array
+    clusters: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Tested:
         means: Both rows' scores on each of the first resamples of the examples, shape [resample].
         by_seed: Both rows' scores by seed.
         examples: How many both have a score for.
+        clusters: Of these.
         p: Two-sided; the largest of those that apply.
         p_holm: Corrected over the family.
         resamples: Behind p.
@@ -84,6 +90,7 @@ class Tested:
     means: tuple[Array, Array]
     by_seed: tuple[Mapping[int | None, float], Mapping[int | None, float]]
     examples: int
+    clusters: int
     p: float
     p_holm: float
     resamples: int
@@ -143,6 +150,7 @@ class Found(Mapping[Key, Tested]):
             means=(self._means[mine], self._means[theirs]),
             by_seed=(self._views[mine].by_seed, self._views[theirs].by_seed),
             examples=self._examples[place],
+            clusters=int(tests.clusters[place]),
             p=float(self._p[place]),
             p_holm=float(self._p_holm[place]),
             resamples=int(tests.resamples[place]),
@@ -207,14 +215,14 @@ def measured_and_tested(
     check_test(test)
     places, views, found = _views(rows, pairs)
     corpora = Corpora([system for view in views for system in view.systems], cluster)
-    scores, start = corpora.scores(), 0
+    scores, sizes, digests, start = corpora.scores(), corpora.sizes(), corpora.digests(), 0
     for view in views:
-        view.measured(scores[start : start + len(view.systems)])
-        start += len(view.systems)
+        here = slice(start, start := start + len(view.systems))
+        view.measured(scores[here], sizes[here], digests[here])
     unknown = {place for place, view in enumerate(views) if math.isnan(view.score)}
     known = {key: its for key, its in found.items() if unknown.isdisjoint(its[:2])} if unknown else found
     tests = Tests([its[:2] for its in known.values()], views, test == "bootstrap")
-    members: dict[str, list[int]] = {}
+    members = dict[str, list[int]]()
     for place, key in enumerate(known):
         members.setdefault(pairs[key].family, []).append(place)
     counting = Counting(views, cluster, test, tick)
@@ -227,7 +235,7 @@ def measured_and_tested(
         batch = left[tests.resamples[left] == done]
         counting.more_of(tests, batch, int(done), int(min(_GROWTH * done, goals[batch].max())))
     measured = {
-        place: Measured(view.by_seed, view.score, means[index])
+        place: Measured(view.by_seed, view.score, means[index], view.clusters)
         for index, (place, view) in enumerate(zip(places, views, strict=True))
         if place is not None and not math.isnan(view.score)
     }
@@ -289,6 +297,6 @@ def _unsettled(tests: Tests, members: Mapping[str, Sequence[int]], families: Map
     """Places of the tests whose verdict more resamples could change, and that are not given all yet."""
     if not members:
         return np.empty(0, np.intp)
-    low, high = (np.maximum(ends, tests.least) for ends in p_bounds(tests.exceeding, tests.resamples))
+    low, high = map(tests.careful, p_bounds(tests.exceeding, tests.resamples))
     is_open = (_corrected(low, members, families) < ALPHA) != (_corrected(high, members, families) < ALPHA)
     return np.nonzero(is_open & (tests.resamples < goals))[0]

@@ -87,3 +87,24 @@ def test_where_nothing_varies_with_the_seed_it_is_no_bolder(stats: Any) -> None:
     """p is the larger of two, so it may be too careful, never too bold."""
     _, high = bounds(stats)
     assert false_positives(lambda rng: rng.normal(50, 10, (5, 50)), seeds=True) <= high
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 10, 20])
+def test_few_examples_make_it_no_bolder(stats: Any, number: int) -> None:
+    """A bootstrap alone calls three examples different in three of ten cases, and one example in all."""
+    low, high = bounds(stats)
+    found = false_positives(lambda rng: rng.normal(50, 10, (1, number)))
+    assert found <= high and (found >= low or number < 8)  # 2^(1 - k) leaves no p below 0.05 up to five
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 10])
+def test_a_training_of_one_seed_against_several_is_no_exact_value(stats: Any, number: int) -> None:
+    rng, rows, pairs = np.random.default_rng(0), {}, {}
+    for place in range(TIMES):
+        rows[place, 0], rows[place, 1] = (
+            systems(50 + rng.normal(0, 3, (many, 1)) + rng.normal(0, 5, (many, 60)), seeds=True) for many in (number, 1)
+        )
+        pairs[place] = Pair((place, 0), (place, 1))
+    _, tested = measured_and_tested(rows, pairs, {"": TIMES}, B)
+    low, high = bounds(stats)
+    assert low <= sum(its.p < 0.05 for its in tested.values()) <= high

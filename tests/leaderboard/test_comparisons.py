@@ -12,8 +12,10 @@ import pytest
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard
 from speechbench.leaderboard.comparisons import Comparison, compare, planned_pairs, ranked_pairs
-from speechbench.leaderboard.resampling import blocks, bootstrap, seed_shares
-from speechbench.leaderboard.statistics import detectable, holm, paired_p, seed_test
+from speechbench.leaderboard.drawing import blocks, seed_shares
+from speechbench.leaderboard.resampling import bootstrap
+from speechbench.leaderboard.seeds import seed_test
+from speechbench.leaderboard.statistics import detectable, holm, interval, paired_p
 from speechbench.leaderboard.store import groups
 from speechbench.runs import MetricInfo, Score, read_run, write_result, write_samples
 
@@ -42,21 +44,26 @@ def test_tests_are_paired_over_ids_and_over_seeds(board: Board, ablation: Path) 
     names = [*(f"grpo-bleu-{seed}" for seed in range(5)), "sft-0", "base-None"]
     scores, draws = bootstrap([statistics(ablation, name) for name in names], ["bleu"] * 7, B)
     shares = np.concatenate([seed_shares(range(5), *its) for its in blocks(60, 0, B)]).T
-    for test, other in ((cell(board, "grpo(bleu)", "bleu").sft, 5), (cell(board, "grpo(bleu)", "bleu").base, 6)):
+    cell_of = cell(board, "grpo(bleu)", "bleu")
+    for test, other, seed in ((cell_of.sft, 5, 0), (cell_of.base, 6, None)):
         assert test is not None
         over_examples = draws[:5].mean(axis=0) - draws[other]
         over_both = (draws[:5] * shares).sum(axis=0) - draws[other]
-        over_seeds = seed_test(dict(enumerate(scores[:5])), {None: scores[other]})
+        over_seeds = seed_test(dict(enumerate(scores[:5])), {seed: scores[other]})
         assert over_seeds is not None and test.seeds is not None
         assert test.difference == pytest.approx(scores[:5].mean() - scores[other])
-        assert test.interval == pytest.approx(np.percentile(over_examples, (2.5, 97.5)))
-        assert test.pigeonhole == pytest.approx(np.percentile(over_both, (2.5, 97.5)))
-        assert test.p == pytest.approx(max(paired_p(test.difference, over_both), over_seeds.p))
+        assert test.interval == pytest.approx(interval(over_examples, 60))
+        if seed is None:
+            assert test.pigeonhole == pytest.approx(interval(over_both, 60))
+        else:  # of a single training no seeds can be drawn
+            assert test.pigeonhole is None
+        over_all = over_both if seed is None else over_examples
+        assert test.p == pytest.approx(max(paired_p(test.difference, over_all, 60), over_seeds.p))
         assert (test.seeds.p, test.seeds.seeds) == (pytest.approx(over_seeds.p), 5)
-        assert test.detectable == pytest.approx(detectable(over_examples, board.family))
+        assert test.detectable == pytest.approx(detectable(over_examples, board.family, 60))
         assert (test.verdict, test.resamples, test.examples) == (1, B, 60)
     found = cell(board, "grpo(bleu)", "bleu").interval
-    assert found == pytest.approx(np.percentile(draws[:5].mean(axis=0), (2.5, 97.5)))
+    assert found == pytest.approx(interval(draws[:5].mean(axis=0), 60))
     single = cell(board, "mixed-grpo(bleu)", "bleu").base
     assert single is not None and single.seeds is single.pigeonhole is None
 
@@ -185,8 +192,8 @@ def test_a_comparison_is_that_of_the_common_examples_alone(make_run: MakeRun, tm
     scores, draws = bootstrap(systems, ["mean"] * 2, B)
     assert test is not None and test.examples == 54
     assert test.difference == pytest.approx(scores[1] - scores[0])
-    assert test.interval == pytest.approx(np.percentile(draws[1] - draws[0], (2.5, 97.5)))
-    assert test.p == paired_p(test.difference, draws[1] - draws[0])
+    assert test.interval == pytest.approx(interval(draws[1] - draws[0], 54))
+    assert test.p == paired_p(test.difference, draws[1] - draws[0], 54)
 
 
 def test_rows_without_a_common_example_are_not_tested(make_run: MakeRun, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from speechbench.leaderboard import Board, leaderboard, to_json, to_markdown
 from speechbench.leaderboard.notes import ONE_SEED, signature_text
+from speechbench.leaderboard.statistics import smallest_p
 from speechbench.runs import MetricInfo, Score, read_run, write_failure, write_result, write_samples
 
 MakeRun = Callable[..., Path]
@@ -45,7 +46,7 @@ def test_notes_tell_seeds_size_resamples_and_signatures(board: Board) -> None:
     text = "\n".join(board.notes)
     assert "one seed: ranks checkpoints, not rewards (sft, mixed-grpo(bleu), grpo(random))" in text
     assert "60 test examples" in text and f"{B} bootstrap resamples" in text
-    assert f"smallest attainable p {1 / (B + 1):.2g}" in text
+    assert f"smallest attainable p {smallest_p(B, 60, 'bootstrap'):.2g}" in text
     assert "BLEU: tok:13a" in text and "comet[tiny]: checkpoint tiny, revision 3f2a" in text
     assert "finished" not in text and "not made alike" not in text and "not read" not in text
     assert "a difference counts only if it holds over examples and over seeds (t test)" in text

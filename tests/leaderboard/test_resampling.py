@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 
 from speechbench.aggregate import AGGREGATES
 from speechbench.errors import UsageError
-from speechbench.leaderboard.resampling import (
-    ROWS_AT_ONCE,
-    SEED,
-    Corpora,
-    System,
-    blocks,
-    bootstrap,
-    flips,
-    resample_counts,
-    seed_shares,
-)
+from speechbench.leaderboard.drawing import ROWS_AT_ONCE, SEED, blocks, flips, resample_counts, seed_shares
+from speechbench.leaderboard.resampling import Corpora, System, bootstrap
 
 
 def mean_statistics(scores: np.ndarray) -> np.ndarray:

@@ -18,9 +18,11 @@ from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard import Board, Cell, leaderboard, to_json, to_markdown, to_terminal
 from speechbench.leaderboard.comparisons import Comparison
-from speechbench.leaderboard.resampling import blocks, bootstrap, seed_shares
+from speechbench.leaderboard.drawing import blocks, seed_shares
+from speechbench.leaderboard.resampling import bootstrap
 from speechbench.leaderboard.sampled import is_sharpening
-from speechbench.leaderboard.statistics import holm, paired_p, seed_test
+from speechbench.leaderboard.seeds import seed_test
+from speechbench.leaderboard.statistics import holm, interval, paired_p
 from speechbench.run_schema import Sampled
 from speechbench.runs import read_run, write_passes, write_result
 
@@ -84,15 +86,15 @@ def test_sampled_scores_are_means_over_passes_and_seeds_tested_among_themselves(
     assert its is not None and its.base is not None
     difference = draws[2:].mean(axis=0) - draws[:2].mean(axis=0)
     assert its.value == pytest.approx(scores[2:].mean())
-    assert its.interval == pytest.approx(np.percentile(draws[2:].mean(axis=0), (2.5, 97.5)))
+    assert its.interval == pytest.approx(interval(draws[2:].mean(axis=0), 60))
     assert its.base.difference == pytest.approx(scores[2:].mean() - scores[:2].mean())
-    assert its.base.interval == pytest.approx(np.percentile(difference, (2.5, 97.5)))
+    assert its.base.interval == pytest.approx(interval(difference, 60))
     by_seed = draws[2:].reshape(5, 2, B).mean(axis=1)
     shares = np.concatenate([seed_shares(range(5), *block) for block in blocks(60, 0, B)]).T
     over_both = (by_seed * shares).sum(axis=0) - draws[:2].mean(axis=0)
     over_seeds = seed_test(dict(enumerate(scores[2:].reshape(5, 2).mean(axis=1))), {None: scores[:2].mean()})
     assert over_seeds is not None
-    assert its.base.p == pytest.approx(max(paired_p(its.base.difference, over_both), over_seeds.p))
+    assert its.base.p == pytest.approx(max(paired_p(its.base.difference, over_both, 60), over_seeds.p))
     assert board.sampled is not None
     assert (board.sampled.temperature, board.sampled.top_p, board.sampled.passes) == (0.9, 0.9, 2)
     assert board.sampled.family == 2 * 3  # two rows besides base, three metrics

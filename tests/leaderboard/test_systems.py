@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from speechbench.leaderboard import Board, leaderboard
-from speechbench.leaderboard.resampling import blocks, resample_counts
+from speechbench.leaderboard.drawing import blocks, resample_counts
+from speechbench.leaderboard.statistics import interval, of_few
 from speechbench.leaderboard.store import groups
 from speechbench.leaderboard.systems import Clusters, clusters_of, shared_ids, systems_of
 from speechbench.runs import read_run, write_result, write_samples
@@ -130,12 +131,12 @@ def test_intervals_and_p_are_those_of_whole_speakers_drawn(make_run: MakeRun, tm
         means[:, row] = [its[said].mean() for its in scores]
     place = [column.key for column in board.columns].index("comet")
     cell = board.rows[1].cells[place]
-    assert cell.interval == pytest.approx(np.percentile(means[1], (2.5, 97.5)))
+    assert cell.interval == pytest.approx(interval(means[1], 30))
     test, difference = cell.base, scores[1].mean() - scores[0].mean()
     assert test is not None and test.difference == pytest.approx(difference)
-    assert test.interval == pytest.approx(np.percentile(means[1] - means[0], (2.5, 97.5)))
+    assert test.interval == pytest.approx(interval(means[1] - means[0], 30))
     strays = np.sum(np.abs(means[1] - means[0] - difference) >= abs(difference) - 1e-9)
-    assert test.p == pytest.approx((1 + strays) / 401)
+    assert test.p == pytest.approx(of_few(np.array([(1 + strays) / 401]), np.array([30]))[0])
     assert any("60 test examples, drawn by speaker (30); 95% intervals" in note for note in board.notes)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from speechbench.leaderboard import Board, Cell, leaderboard
+from speechbench.leaderboard.statistics import smallest_p
 from speechbench.runs import MetricInfo, Score, find_runs, read_run, write_result, write_samples
 
 MakeRun = Callable[..., Path]
@@ -146,7 +147,7 @@ def test_of_an_error_rate_less_is_better(make_run: MakeRun, tmp_path: Path, with
     # the direction decides nothing but what is called better: p is that of the same figures
     for test, label in ((better, "sft"), (worse, "grpo(bleu)")):
         assert test.difference == pytest.approx(values[label] - values["base"])
-        assert test.p == 1 / (B + 1)
+        assert test.p == smallest_p(B, 60, "bootstrap")
 
 
 def test_trained_metric_best_and_controls_are_marked(board: Board) -> None:
@@ -177,7 +178,7 @@ def test_unfinished_runs_are_counted_and_weaken_no_correction(make_run: MakeRun,
     assert board.notes[1] == "one seed: ranks checkpoints, not rewards"
     assert cell(board, "grpo(bleu)", "bleu") == Cell(None, trained_on=True)
     test = cell(board, "sft", "bleu").base
-    assert test is not None and test.p == 1 / (B + 1)
+    assert test is not None and test.p == smallest_p(B, 60, "bootstrap")
     assert test.p_holm >= (board.family - 2) * test.p and board.family == 3 * (2 + 1)
 
 

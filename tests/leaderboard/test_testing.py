@@ -14,8 +14,10 @@ from sacrebleu.significance import PairedTest
 from speechbench.aggregate import AGGREGATES
 from speechbench.errors import UsageError
 from speechbench.leaderboard import testing
-from speechbench.leaderboard.resampling import System, bootstrap, flips
-from speechbench.leaderboard.statistics import ALPHA, holm, p_bounds, paired_p, seed_test
+from speechbench.leaderboard.drawing import flips
+from speechbench.leaderboard.resampling import System, bootstrap
+from speechbench.leaderboard.seeds import seed_test
+from speechbench.leaderboard.statistics import ALPHA, holm, of_few, p_bounds, paired_p, smallest_p
 from speechbench.leaderboard.testing import ENOUGH, START, Pair, measured_and_tested
 
 
@@ -40,7 +42,7 @@ def test_p_is_that_of_the_paired_bootstrap_and_holms_over_the_planned_family(shi
     found, tested = measured_and_tested(shifted, against_first(shifted), {"": 45}, 500)
     systems = [its[0] for its in shifted.values()]
     scores, draws = bootstrap([s.statistics for s in systems], ["mean"] * 40, 500)
-    raw = [paired_p(scores[place] - scores[0], draws[place] - draws[0]) for place in range(1, 40)]
+    raw = [paired_p(scores[place] - scores[0], draws[place] - draws[0], 60) for place in range(1, 40)]
     assert [tested[place].p for place in range(1, 40)] == raw
     assert [tested[place].p_holm for place in range(1, 40)] == holm(raw, 45)
     assert {its.resamples for its in tested.values()} == {500} and tested[1].pigeonhole is tested[1].seeds is None
@@ -91,13 +93,14 @@ def test_borderline_tests_get_more_resamples_and_the_verdicts_of_the_most(
 def test_no_test_whose_verdict_2000_leave_open_is_left_with_2000(shifted: dict[int, list[System]]) -> None:
     """Of a large family the smallest p of 2,000 resamples is not small enough."""
     rows = {**shifted, 40: [of_scores(shifted[0][0].statistics[:, 0] + np.arange(60.0))]}
-    for planned in (2, 10, 200):
+    for planned in (2, 10, 100):
         _, tested = measured_and_tested(rows, {1: Pair(40, 0), 2: Pair(1, 0)}, {"": planned})
         enough = [its for its in tested.values() if its.p_holm < ALPHA]
-        assert [its.p for its in enough] == [1 / (enough[0].resamples + 1)]  # nothing strays as far as the first
-        strays = np.zeros(1)
-        high = p_bounds(strays, np.array([float(enough[0].resamples)]))[1][0]
-        assert planned * high < ALPHA
+        assert [its.p for its in enough] == [
+            smallest_p(enough[0].resamples, 60, "bootstrap")
+        ]  # nothing strays as far as the first
+        high = p_bounds(np.zeros(1), np.array([float(enough[0].resamples)]))[1]
+        assert planned * of_few(high, np.array([60]))[0] < ALPHA
         assert enough[0].resamples <= ENOUGH * planned / ALPHA or enough[0].resamples == START
         assert tested[2].resamples == START and tested[2].p > 0.3
     assert enough[0].resamples > START
@@ -190,7 +193,7 @@ def test_p_of_rows_of_several_seeds_is_the_larger(others: Sequence[int], effect:
     assert over_seeds is not None and its.seeds == over_seeds
     draws = its.draws if its.pigeonhole is None else its.pigeonhole
     assert (its.pigeonhole is None) == (len(others) == 2)
-    assert its.p == pytest.approx(max(over_seeds.p, paired_p(its.difference, draws)))
+    assert its.p == pytest.approx(max(over_seeds.p, paired_p(its.difference, draws, 40)))
     _, drawn = bootstrap([s.statistics for row in rows.values() for s in row], ["mean"] * (len(others) + 5), 300)
     np.testing.assert_allclose(its.draws, drawn[-5:].mean(axis=0) - drawn[:-5].mean(axis=0), atol=1e-9)
 
@@ -240,7 +243,7 @@ def test_the_same_seeds_are_drawn_for_both_rows() -> None:
     its = measured_and_tested(rows, {1: Pair(1, 0)}, {"": 1}, 200)[1][1]
     assert its.pigeonhole is not None
     np.testing.assert_allclose(its.pigeonhole, 1.0)
-    assert its.p == 1 / 201
+    assert its.p == 2.0**-4  # of five seeds that say exactly the same
 
 
 def test_a_row_without_a_score_and_a_pair_without_a_common_example_are_left_out() -> None:

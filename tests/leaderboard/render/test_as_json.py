@@ -10,6 +10,7 @@ import pytest
 
 from speechbench.leaderboard import Board, to_json
 from speechbench.leaderboard.render.as_json import JSON_SCHEMA
+from speechbench.leaderboard.statistics import smallest_p
 
 
 @pytest.fixture
@@ -22,7 +23,10 @@ def test_what_the_board_is_of(board: Board, content: Any) -> None:
     facts = ("ablation", "benchmark", "split", "data_fingerprint", "examples", "test", "resamples", "family", "alpha")
     assert {name: content[name] for name in facts} == {name: getattr(board, name) for name in facts}
     assert content["clusters"] == {"level": "example", "number": 60}
-    assert content["smallest_p"] == {"raw": 1 / (board.most_resamples + 1), "holm": board.smallest_p[1]}
+    assert content["smallest_p"] == {
+        "raw": smallest_p(board.most_resamples, 60, "bootstrap"),
+        "holm": board.smallest_p[1],
+    }
     assert content["broken"] == [] and content["sampled"] is None
     assert content["columns"] == [asdict(column) for column in board.columns]
 

@@ -11,7 +11,7 @@ import pytest
 from speechbench.leaderboard import Board, Cell, Column, leaderboard, to_json, to_latex, to_markdown
 from speechbench.leaderboard.goodhart import Gain
 from speechbench.leaderboard.render import texts
-from speechbench.leaderboard.statistics import SeedSpread
+from speechbench.leaderboard.seeds import SeedSpread
 from speechbench.runs import MetricInfo
 
 MakeRun = Callable[..., Path]
