@@ -23,6 +23,8 @@ SEAL = "sha256"  # field of a sealed file: SHA-256 by file name, its own over al
 def run_folders(out: Path | str, only: Collection[str] | None = None) -> list[Path]:
     """The run folders under a folder, in order: those that hold a `run.json`, however broken, or a result without one.
 
+    So are those that may not be looked into: whether they hold one nobody knows.
+
     Args:
         out: A run folder, an ablation's folder, or the folder of several ablations.
         only: Ids of the runs that count, which are their folders' names. `None` for all.
@@ -38,14 +40,27 @@ def run_folders(out: Path | str, only: Collection[str] | None = None) -> list[Pa
 
 
 def _holding_runs(folder: Path, deeper: int) -> Iterator[Path]:
-    """By `os.scandir`, which is five times as fast as pathlib's glob; what may not be looked into holds none."""
-    with suppress(PermissionError), os.scandir(folder) as entries:
-        inside = list(entries)
-        if not {RUN, RESULT}.isdisjoint(entry.name for entry in inside):
-            yield folder
-        for entry in inside if deeper else ():
-            if entry.is_dir():
-                yield from _holding_runs(folder / entry.name, deeper - 1)
+    """By `os.scandir`, which is five times as fast as pathlib's glob; what may not be looked into may hold one."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = list(entries)
+    except FileNotFoundError:  # removed meanwhile
+        return
+    except PermissionError:
+        yield folder
+        return
+    if not {RUN, RESULT}.isdisjoint(entry.name for entry in inside):
+        yield folder
+    for entry in inside if deeper else ():
+        if _is_folder(entry):
+            yield from _holding_runs(folder / entry.name, deeper - 1)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:
@@ -127,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
         raise SpeechbenchError(f"{path} is missing: name a run folder, or {MOVE_OR_REMOVE}") from None
-    except ValueError as error:  # msgspec's among them
+    except (ValueError, RecursionError) as error:  # msgspec's among them
         raise broken(path, error) from None
     if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
         raise SpeechbenchError(f"{path} is broken: it has no schema number; {MOVE_OR_REMOVE}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
 from speechbench.run_columns import Columns, columns_name, decode_columns, write_columns
 from speechbench.run_files import MOVE_OR_REMOVE, broken, dump, replace
@@ -20,6 +21,7 @@ from speechbench.run_schema import SAMPLED, SAMPLES, MetricInfo, Sample
 
 T = TypeVar("T")
 
+_LARGEST = 1e100  # of a statistic: sums and products of more would have no end
 _PASS = "pass"  # field of a line of several passes: its number
 
 
@@ -115,13 +117,12 @@ def read_samples(
     Raises:
         SpeechbenchError: If it is missing or broken, or lacks a score of one of the metrics.
     """
+    metrics = list(metrics)
     names = [metric.name for metric in metrics]
     known = _known(columns, names)
-    if known is not None and len(known) == 1:
-        return _checked(path, 0, known[0])
-    return _checked(
-        path, 0, _together(path, _decoded(path, _read(path) if content is None else content, _LINES), names)
-    )
+    if known is None or len(known) != 1:
+        known = [_together(path, _decoded(path, _read(path) if content is None else content, _LINES), names)]
+    return _checked(path, 0, known[0], metrics)
 
 
 def read_passes(
@@ -132,6 +133,7 @@ def read_passes(
     Raises:
         SpeechbenchError: As `read_samples`, and if the passes are not of the same examples.
     """
+    metrics = list(metrics)
     names = [metric.name for metric in metrics]
     its = _known(columns, names)
     if its is None:
@@ -139,7 +141,7 @@ def read_passes(
         for line in _decoded(path, _read(path) if content is None else content, _LINES):
             passes.setdefault(line.number, []).append(line)
         its = [_together(path, passes[number], names) for number in sorted(passes)]
-    found = tuple(_checked(path, number, each) for number, each in enumerate(its))
+    found = tuple(_checked(path, number, each, metrics) for number, each in enumerate(its))
     if not found or any(set(each.ids) != set(found[0].ids) for each in found):
         raise SpeechbenchError(
             f"{path} {'holds passes over different examples' if found else 'is empty'}: {MOVE_OR_REMOVE}"
@@ -153,10 +155,27 @@ def _known(columns: bytes | None, metrics: Iterable[str]) -> list[Columns] | Non
     return found if found and all(name in its.scores for its in found for name in metrics) else None
 
 
-def _checked(path: Path, number: int, its: Columns) -> Samples:
+def _checked(path: Path, number: int, its: Columns, metrics: Iterable[MetricInfo]) -> Samples:
     if len(set(its.ids)) != len(its.ids) or not its.ids:
         raise SpeechbenchError(f"{path} {'holds an example twice' if its.ids else 'is empty'}: {MOVE_OR_REMOVE}")
+    for metric in metrics:
+        statistics = its.statistics[metric.name]
+        reason = _unfit(metric.aggregate, statistics.shape[1])
+        if not reason and not np.abs(statistics).max(initial=0.0) <= _LARGEST:
+            reason = f"a statistic is beyond ±{_LARGEST:g}"
+        if reason:
+            raise SpeechbenchError(f"{path} is broken: {metric.display}: {reason}; {MOVE_OR_REMOVE}")
     return Samples(its.ids, its.speakers, its.audio, its.statistics, its.scores, path, number)
+
+
+@cache
+def _unfit(aggregate: str, width: int) -> str:
+    """Why so many statistics are none of an aggregate; nothing where they are."""
+    try:
+        AGGREGATES[aggregate](np.zeros(width))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _read(path: Path) -> bytes:
@@ -169,11 +188,11 @@ def _read(path: Path) -> bytes:
 def _decoded(path: Path, content: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
     try:
         return decoder.decode_lines(content)
-    except ValueError:  # which line? msgspec does not say
+    except (ValueError, RecursionError):  # which line? msgspec does not say
         for number, text in enumerate(content.splitlines(), 1):
             try:
                 decoder.decode(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise broken(path, error, number) from None
         raise
 

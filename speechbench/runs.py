@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import msgspec
 
 from speechbench.aggregate import AGGREGATES
 from speechbench.errors import SpeechbenchError
+from speechbench.grammar import parse_expression
 from speechbench.old_schemas import upgraded_run
 from speechbench.run_columns import columns_name
 from speechbench.run_files import MOVE_OR_REMOVE, broken, check_seal, dump, read_json, run_folders, sealed, write_json
@@ -118,13 +119,13 @@ class Run:
         content = self._sealed(TRAIN)
         if content is None:
             content = path.read_bytes() if path.exists() else b""
-        with suppress(ValueError):  # as a rule; else one by one, to name the line
+        with suppress(ValueError, RecursionError):  # as a rule; else one by one, to name the line
             return _LOGGED.decode_lines(content)
         lines, texts = [], content.splitlines()
         for number, text in enumerate(texts, 1):
             try:
                 lines.append(_LOGGED.decode(text))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if self.finished or number < len(texts):  # else it is being written
                     raise broken(path, error, number) from None
         return lines
@@ -134,7 +135,7 @@ class Run:
         """Why it did not come to its end, where it was tried, failed, and was not tried again."""
         try:
             return None if self.finished else msgspec.json.decode((self.folder / FAILURE).read_bytes(), type=Failure)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None  # none, or not to be read: what is told of an unfinished run is no reason to stop
 
     def _sealed(self, name: str) -> bytes | None:
@@ -251,6 +252,7 @@ def read_run(folder: Path | str) -> Run:
     content = read_json(path)
     try:
         info = msgspec.convert(upgraded_run(content), RunInfo)
+        _check_reward(info.reward)
     except (KeyError, TypeError, AttributeError, ValueError, SpeechbenchError) as error:
         raise broken(path, error) from None
     unknown = [metric.aggregate for metric in info.metrics if metric.aggregate not in AGGREGATES]
@@ -258,6 +260,13 @@ def read_run(folder: Path | str) -> Run:
         raise SpeechbenchError(f"{path} needs the aggregate {unknown[0]!r}, which is unknown here: upgrade speechbench")
     result, seal = _read_result(folder / RESULT, info.metrics)
     return Run(folder, info, result, content["schema"], seal)
+
+
+@cache
+def _check_reward(reward: str | None) -> None:
+    """Refuses the spec of a reward that is none; each once, as many runs share theirs."""
+    if reward is not None:
+        parse_expression(reward)
 
 
 def find_runs(out: Path | str, only: Collection[str] | None = None) -> list[Run]:

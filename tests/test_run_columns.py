@@ -32,11 +32,11 @@ from speechbench.runs import (
 
 METRICS = tuple(MetricInfo(name, name, "mean", 100.0, {}) for name in ("one", "two"))
 INFO = RunInfo("a1", "base", None, None, None, "tiny", "weights", "few", "data", {}, METRICS)
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-1e100, 1e100)
 
 
 def sample(name: str, one: float | None, two: float, speaker: str | None = None, audio: str | None = None) -> Sample:
-    scores = {"one": Score(one, (one or 0.0, float(one is not None))), "two": Score(two, (two,))}
+    scores = {"one": Score(one, (one or 0.0, float(one is not None))), "two": Score(two, (two, 1.0))}
     return Sample(name, None, ("r",), "", audio, speaker, "de", "h", 1, False, scores)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Comparison:
     Attributes:
         against: Label of the other row.
         difference: Score less the other row's, on the field's scale.
+        baseline: The other row's score on these examples.
         interval: 95% paired bootstrap interval of the difference over examples.
         p: Two-sided; over examples, and where there are seeds over these too: the larger.
         p_holm: Corrected over the family of tests.
@@ -44,6 +46,7 @@ class Comparison:
     p: float
     p_holm: float
     examples: int
+    baseline: float = 0.0
     resamples: int = START
     detectable: float | None = None
     seeds: SeedTest | None = None
@@ -100,7 +103,8 @@ def compare(
 
     The family is fixed before any result is seen: every metric, times every row that is tested against base,
     every row that is tested against SFT, and every row that is tested against its control. Tests of unfinished
-    runs count as p = 1, so that no correction grows weaker by looking early. The ranks have families of their own: of
+    runs count as p = 1, so that no correction grows weaker by looking early; so do those of a run of which not even
+    its name can be read, as if it were a row of its own. The ranks have families of their own: of
     each metric all pairs of rows that compete.
 
     Args:
@@ -117,16 +121,14 @@ def compare(
     rows = systems_of(group, ids, lambda run: [run.samples])
     planned = planned_pairs(group, BASELINES)
     ranked = ranked_pairs(group)
-    families = {PLANNED: len(planned)}
-    for pair in ranked.values():
-        families[pair.family] = families.get(pair.family, 0) + 1
+    families = planned_families(group, planned, ranked)
     pairs: dict[Hashable, Pair[tuple[int, str]]] = {key: its for key, its in [*planned.items(), *ranked.items()]}
     measured, tested = measured_and_tested(
         rows, pairs, families, resamples, None if clusters is None else clusters.of, test, tick
     )
     lower = {metric.name: metric.lower_is_better for metric in group.metrics}
     found = {
-        key: comparison(tested[key], group.rows[pair.theirs[0]].label, len(planned), lower[key[1]])
+        key: comparison(tested[key], group.rows[pair.theirs[0]].label, families[PLANNED], lower[key[1]])
         for key, pair in planned.items()
         if key in tested
     }
@@ -137,7 +139,7 @@ def compare(
         clusters=clusters,
         measured=measured,
         tests=tests,
-        family=len(planned),
+        family=families[PLANNED],
         verdicts={key: -signs[key] if lower[key[0]] else signs[key] for key in ranked if key in signs},
         applies={key: tuple(int(system.applies.sum()) for system in systems) for key, systems in rows.items()},
         resamples=START if resamples is None else resamples,
@@ -155,6 +157,20 @@ def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str
         if (other := counterpart(row, group.rows, baseline)) is not None
         for metric in group.metrics
     }
+
+
+def planned_families(
+    group: Group,
+    planned: Mapping[tuple[int, str, str], Pair[tuple[int, str]]],
+    ranked: Mapping[tuple[str, int, int], Pair[tuple[int, str]]] | None = None,
+) -> dict[str, int]:
+    """How many tests each family has, those among them that a run would have which cannot be read."""
+    baselines = len({baseline for _, _, baseline in planned})
+    families = {PLANNED: len(planned) + group.unknown * len(group.metrics) * baselines}
+    rows = sum(not row.is_control for row in group.rows) + group.unknown
+    for pair in (ranked or {}).values():
+        families[pair.family] = rows * (rows - 1) // 2
+    return families
 
 
 def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str]]]:
@@ -181,6 +197,7 @@ def comparison(tested: Tested, against: str, family: int, lower_is_better: bool)
         p=tested.p,
         p_holm=tested.p_holm,
         examples=tested.examples,
+        baseline=fmean(tested.by_seed[1].values()),
         resamples=tested.resamples,
         detectable=detectable(draws, family, tested.clusters),
         seeds=tested.seeds,

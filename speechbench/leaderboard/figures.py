@@ -101,9 +101,9 @@ def _of(run: Run, key: str, runs: Mapping[str, Run]) -> float | None:
     return value
 
 
-def _with_stages(run: Run, key: str, runs: Mapping[str, Run]) -> float | None:
+def _with_stages(run: Run, key: str, runs: Mapping[str, Run], seen: frozenset[str] = frozenset()) -> float | None:
     """What a run's training took, and the trainings took that it builds on; `None` if one of them is not here."""
-    if run.result is None or run.info.trainer is None:
+    if run.result is None or run.info.trainer is None or run.info.id in seen:
         return None
     if key == "steps":
         own: float | None = run.result.steps
@@ -113,7 +113,7 @@ def _with_stages(run: Run, key: str, runs: Mapping[str, Run]) -> float | None:
         own = run.result.seconds.get("train" if key == "seconds" else key)
     if own is None or run.info.start is None:
         return own
-    before = _with_stages(runs[run.info.start], key, runs) if run.info.start in runs else None
+    before = _with_stages(runs[run.info.start], key, runs, seen | {run.info.id}) if run.info.start in runs else None
     return None if before is None else own + before
 
 

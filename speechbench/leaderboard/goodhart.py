@@ -68,7 +68,7 @@ def _of(place: int, row: Row, group: Group, comparisons: Comparisons) -> Goodhar
     if not tests:
         return None
     terms, families = reward_terms(row.reward or ""), own_families(row, group.metrics)
-    gains = {name: _gain(its, comparisons.measured[place, name].score, name in terms) for name, its in tests.items()}
+    gains = {name: _gain(its, name in terms) for name, its in tests.items()}
     own = [(gains[name], test) for name, test in tests.items() if name in terms]
     others = [
         (gains[name], test) for name, test in tests.items() if name not in terms and of[name].family not in families
@@ -93,10 +93,9 @@ def _tests(place: int, comparisons: Comparisons, metrics: Iterable[str]) -> dict
     return {}
 
 
-def _gain(test: Comparison, score: float, is_own: bool) -> Gain:
-    baseline = score - test.difference
+def _gain(test: Comparison, is_own: bool) -> Gain:
     signed = -test.difference if test.lower_is_better else test.difference
-    return Gain(signed / abs(baseline) if baseline else None, test.difference, test.p_holm, is_own)
+    return Gain(signed / abs(test.baseline) if test.baseline else None, test.difference, test.p_holm, is_own)
 
 
 def _mean(gains: Sequence[tuple[Gain, Comparison]]) -> float | None:

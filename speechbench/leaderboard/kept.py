@@ -23,15 +23,18 @@ _READER, _WRITER = msgspec.msgpack.Decoder(list[Board]), msgspec.msgpack.Encoder
 
 
 def key_of(folders: Iterable[Path], asked: Sequence[object]) -> str:
-    """What boards depend on: the files of run folders by size and time, this code, and what was asked for."""
+    """What boards depend on: the files of run folders by size and times, this code, and what was asked for."""
     hashed = hashlib.sha256(repr((__version__, *asked)).encode())
     code = Path(__file__).parent
     for folder in (code.parent, code.parent / "rewards", code, code / "render", *folders):
+        hashed.update(os.path.realpath(folder).encode("utf-8", "replace"))
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda its: its.name):
                 if entry.is_file() and entry.name != NOW and not entry.name.endswith((".lock", ".tmp")):
                     status = entry.stat()
-                    hashed.update(f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode("utf-8", "replace"))
+                    times = f"{status.st_mtime_ns}\0{status.st_ctime_ns}"  # the latter of rights and renames
+                    told = f"{entry.name}\0{status.st_ino}\0{status.st_size}\0{times}\0"
+                    hashed.update(told.encode("utf-8", "replace"))
     return hashed.hexdigest()
 
 
@@ -48,9 +51,11 @@ def kept(key: str) -> list[Board] | None:
 
 
 def keep(key: str, boards: Sequence[Board]) -> None:
-    """Keeps boards; where they cannot be written, they are not."""
+    """Keeps boards; where they cannot be written, they are not, nor where something could not be read: it may soon."""
+    if any(board.broken for board in boards):
+        return
     folder = _folder()
-    with suppress(OSError):
+    with suppress(OSError, ValueError, OverflowError, TypeError):  # names that are no text, numbers without end
         replace_bytes(folder / key, _WRITER.encode(list(boards)))
         found = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in found[_BOARDS:]:

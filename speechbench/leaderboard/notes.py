@@ -29,7 +29,7 @@ def notes(
     group: Group, comparisons: Comparisons, runs: Sequence[Entry], sampled: SampledComparisons | None = None
 ) -> Iterator[str]:
     """Yields the notes of a board, most important first."""
-    yield from _unfinished(runs)
+    yield from _unfinished(runs, group.unknown)
     for each in group.broken:
         yield f"not read: {each.reason}"
     trained = [row for row in group.rows if row.is_trained and row.finished]
@@ -41,6 +41,7 @@ def notes(
             "scores are means over seeds; seeds ± is their standard deviation, apart from the interval over examples; "
             "a difference counts only if it holds over examples and over seeds (t test)"
         )
+    yield from _unmeasured(group)
     yield from _warnings(group)
     yield from _made_differently(runs)
     if any(row.input_control is not None for row in group.rows):
@@ -64,10 +65,11 @@ def notes(
             yield f"{metric.display}: {signature}"
 
 
-def _unfinished(runs: Sequence[Entry]) -> Iterator[str]:
+def _unfinished(runs: Sequence[Entry], unknown: int) -> Iterator[str]:
     left = [run for run in runs if run.state != "finished"]
-    if left:
-        yield f"{len(runs) - len(left)} of {len(runs)} runs finished; not yet: {_listed(run.name for run in left)}"
+    if left or unknown:
+        names = [*(run.name for run in left), *([f"{unknown} that cannot be read"] if unknown else [])]
+        yield f"{len(runs) - len(left)} of {len(runs) + unknown} runs finished; not yet: {_listed(names)}"
     for run in left:
         if run.state == "failed":
             yield f"{run.name} failed: {run.reason}"
@@ -112,6 +114,15 @@ def applicability(metric: str, counts: Sequence[tuple[str, Sequence[int]]], of: 
         note += f" ({_listed(labels[first])})"
         note += "".join(f", to {count} ({_listed(labels[count])})" for count in others)
     yield f"{note}; two are compared where it applies to both" if len(counts) > 1 else note
+
+
+def _unmeasured(group: Group) -> Iterator[str]:
+    """Which seeds of a row lack a metric that its others have: the row has no score in it."""
+    for row in group.rows:
+        for metric in group.metrics:
+            lacking = [run.info.seed for run in row.finished if metric not in run.info.metrics]
+            if 0 < len(lacking) < len(row.finished):
+                yield f"{metric.display} is not measured for {row.label} seed {_listed(lacking)}, so the row has none"
 
 
 def _warnings(group: Group) -> Iterator[str]:

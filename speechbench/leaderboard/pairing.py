@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,7 @@ def compare(
 
 
 def _run(name: Path | str, folder: Path | str) -> Run:
-    if (Path(name) / RUN).is_file():
+    if os.path.isfile(Path(name) / RUN):  # False for names that no file can have
         return read_run(name)
     runs = [run for group in groups(folder) for run in group.runs]
     found = [run for run in runs if str(name) in (run.info.id, run.info.label, run.info.name)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechbench.errors import SpeechbenchError, UsageError, did_you_mean
+from speechbench.leaderboard.page.curves import is_number
 from speechbench.leaderboard.render import texts
 from speechbench.leaderboard.store import Group, Row
 from speechbench.leaderboard.table import Board
@@ -198,7 +199,7 @@ def _curve(row: Row, name: str) -> tuple[np.ndarray[Any, Any], ...] | None:
     for run in row.runs:
         for line in _log(run):
             value = line.get(name)
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if is_number(value) and is_number(line.get("step")):
                 by_step.setdefault(int(line["step"]), []).append(float(value))
     if not by_step:
         return None
@@ -244,7 +245,7 @@ def _scatter(figure: Figure, group: Group, board: Board) -> None:
 
 
 def _late_reward(log: Sequence[Mapping[str, Any]]) -> float | None:
-    rewards = [float(line["reward"]) for line in log if isinstance(line.get("reward"), (int, float))]
+    rewards = [float(line["reward"]) for line in log if is_number(line.get("reward"))]
     late = rewards[-max(1, math.ceil(_LATE * len(rewards))) :]
     return sum(late) / len(late) if late else None
 

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speechbench.errors import SpeechbenchError
-from speechbench.leaderboard.comparisons import PLANNED, Comparison, Comparisons, comparison, planned_pairs
+from speechbench.leaderboard.comparisons import (
+    PLANNED,
+    Comparison,
+    Comparisons,
+    comparison,
+    planned_families,
+    planned_pairs,
+)
 from speechbench.leaderboard.counting import Tick
 from speechbench.leaderboard.statistics import interval
 from speechbench.leaderboard.store import Group
@@ -105,18 +112,19 @@ def compare_sampled(
             "do not compare: move one of them into another folder, or remove it and run the same command again"
         )
     pairs = planned_pairs(group, ["base"])
+    families = planned_families(group, pairs)
     rows = systems_of(group, shared_ids(group), lambda run: run.passes)
     cluster = None if greedy.clusters is None else greedy.clusters.of
-    measured, tested = measured_and_tested(rows, pairs, {PLANNED: len(pairs)}, resamples, cluster, greedy.test, tick)
+    measured, tested = measured_and_tested(rows, pairs, families, resamples, cluster, greedy.test, tick)
     lower = {metric.name: metric.lower_is_better for metric in group.metrics}
     tests = {}
     for (place, metric, baseline), found in tested.items():
         base = group.rows[pairs[place, metric, baseline].theirs[0]].label
-        compared = comparison(found, base, len(pairs), lower[metric])
+        compared = comparison(found, base, families[PLANNED], lower[metric])
         if compared is not None:
             tests[place, metric] = compared
     ((temperature, top_p, passes),) = drawn
-    how = SampledHow(temperature, top_p, passes, len(pairs))
+    how = SampledHow(temperature, top_p, passes, families[PLANNED])
     return SampledComparisons(how, measured, tests)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,13 +15,14 @@ from typing import Any, cast
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.boards import read_boards
 from speechbench.leaderboard.kept import key_of
-from speechbench.leaderboard.page.recordings import kind_of, served
+from speechbench.leaderboard.page.recordings import is_recording, kind_of, served
 from speechbench.leaderboard.render import to_json
 from speechbench.run_files import run_folders
 
 HOST = "127.0.0.1"
 PORT = 8347
 _AT_ONCE = 1 << 16  # bytes of a recording
+_DIGITS = re.compile(r"[0-9]{0,18}")
 
 
 class Pages:
@@ -46,21 +48,34 @@ class Pages:
     ) -> None:
         self.folders, self._asked = list(folders), (resamples, together, test)
         self._making = threading.Lock()
+        self._failed = self._told = ""
         self.version, self.content, self.recordings = "", b"", dict[str, Path]()
         self._make()
 
     def look(self) -> None:
         """Begins to make the page anew if something has changed; what is there is shown until then."""
-        if self._key() != self.version and self._making.acquire(blocking=False):
-            threading.Thread(target=self._make_and_release, daemon=True).start()
+        try:
+            key = self._key()
+        except (SpeechbenchError, OSError) as error:  # the folder went away
+            self._tell(error)
+            return
+        if key not in (self.version, self._failed) and self._making.acquire(blocking=False):
+            threading.Thread(target=self._make_and_release, args=(key,), daemon=True).start()
 
-    def _make_and_release(self) -> None:
+    def _make_and_release(self, key: str) -> None:
         try:
             self._make()
         except (SpeechbenchError, OSError) as error:
-            print(f"speechbench: the page stays as it is: {error}", file=sys.stderr)
+            self._failed = key  # not again before something changes
+            self._tell(error)
         finally:
             self._making.release()
+
+    def _tell(self, error: Exception) -> None:
+        """Says why the page stays as it is, once."""
+        if str(error) != self._told:
+            self._told = str(error)
+            print(f"speechbench: the page stays as it is: {error}", file=sys.stderr)
 
     def _key(self) -> str:
         return key_of([run for folder in self.folders for run in run_folders(folder)], self._asked)
@@ -74,7 +89,8 @@ class Pages:
         groups = [group for group, _ in found]
         page = page_html(groups, [to_json(board) for _, board in found], audio="serve")
         runs = [run for group in groups for run in group.runs if run.finished]
-        self.recordings = {served(audio): Path(audio) for run in runs for audio in run.samples.audio if audio}
+        recordings = {audio for run in runs for audio in run.samples.audio if audio and is_recording(audio)}
+        self.recordings = {served(audio): Path(audio) for audio in recordings}
         self.content = page.encode("utf-8")
         self.version = version
 
@@ -156,7 +172,7 @@ def _range(asked: str, size: int) -> tuple[int, int]:
     """First byte and the one after the last of "bytes=100-199", "bytes=100-" and "bytes=-100"; all if it is none."""
     unit, _, ends = asked.partition("=")
     first, dash, last = ends.partition("-")
-    if unit != "bytes" or not dash or not all(end == "" or end.isdigit() for end in (first, last)):
+    if unit != "bytes" or not dash or not all(_DIGITS.fullmatch(end) for end in (first, last)):
         return 0, size
     if first:
         start, stop = int(first), min(int(last) + 1, size) if last else size

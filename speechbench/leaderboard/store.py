@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from speechbench.errors import SpeechbenchError
+from speechbench.leaderboard.settings import canonical, difference, flat, without_seed
 from speechbench.run_files import run_folders
 from speechbench.run_schema import INPUT_CONTROLS
 from speechbench.runs import MetricInfo, Run, read_run
@@ -49,7 +49,7 @@ class Row:
     @property
     def config(self) -> dict[str, Any]:
         """The settings, which all runs of the row share: without the seed."""
-        return _without_seed(self.runs[0].info.config)
+        return without_seed(self.runs[0].info.config)
 
     @property
     def input_control(self) -> str | None:
@@ -79,10 +79,12 @@ class Broken:
     Attributes:
         folder: Where it lies.
         reason: What is wrong with it and how to mend it.
+        is_known: Whether it can be told what run it is, so that it stands in a row, as an unfinished one.
     """
 
     folder: Path
     reason: str
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Group:
         metrics: All that some run was measured with, in the benchmark's order.
         rows: In the board's order: base, sft, rejection-sft, grpo, mixed-grpo, other trainers, controls.
         broken: What of it cannot be read. A run whose answers cannot be read counts as unfinished.
+        unknown: How many of these could be any run: tests of each are planned, as of a row that is not finished.
     """
 
     ablation: str
@@ -106,6 +109,7 @@ class Group:
     metrics: tuple[MetricInfo, ...]
     rows: tuple[Row, ...]
     broken: tuple[Broken, ...] = ()
+    unknown: int = 0
 
     @property
     def runs(self) -> list[Run]:
@@ -124,14 +128,16 @@ def groups(
         together: One group for all ablations on the same data; a run that several of them have counts once.
 
     Raises:
-        SpeechbenchError: If there is none that can be read, or two of a group do not compare.
+        SpeechbenchError: If there is none that can be read, two of a group do not compare, or a run that several
+            ablations have gave other answers in each.
     """
     outs = [out] if isinstance(out, (str, Path)) else list(out)
     runs, broken = _read(outs, only)
     found: dict[tuple[object, ...], dict[str, tuple[Path, Run]]] = {}
     for folder, run in runs.items():
         key = (run.info.benchmark, run.info.data_fingerprint) if together else (folder.parent, run.info.benchmark)
-        found.setdefault(key, {}).setdefault(run.info.id if together else str(folder), (folder.parent, run))
+        its, name = found.setdefault(key, {}), run.info.id if together else str(folder)
+        its[name] = (folder.parent, run) if name not in its else _one_of(its[name], (folder.parent, run))
     if not found:
         where = " and ".join(map(str, outs))
         if broken:
@@ -149,6 +155,20 @@ def groups(
     if left:  # of ablations of which nothing can be read
         made[0] = replace(made[0], broken=(*made[0].broken, *left))
     return made
+
+
+def _one_of(first: tuple[Path, Run], second: tuple[Path, Run]) -> tuple[Path, Run]:
+    """Of two copies of a run the finished one; the first where both are, which then must say the same."""
+    if not (first[1].finished and second[1].finished):
+        return second if second[1].finished else first
+    one, two = first[1].samples, second[1].samples
+    scores = [(its.ids, {name: values.tobytes() for name, values in its.statistics.items()}) for its in (one, two)]
+    if scores[0] != scores[1]:
+        raise SpeechbenchError(
+            f"{first[1].folder} and {second[1].folder} are the same run, {first[1].info.name}, with other answers: "
+            "remove one, or show the ablations apart, without --together"
+        )
+    return first
 
 
 def _read(outs: Sequence[Path | str], only: Collection[str] | None) -> tuple[dict[Path, Run], list[Broken]]:
@@ -176,7 +196,7 @@ def _read_one(folder: Path) -> tuple[Run | None, Broken | None]:
         if run.finished:
             run.samples, run.passes, run.log  # noqa: B018  each is read and checked now
     except (SpeechbenchError, OSError) as error:
-        return replace(run, result=None), Broken(folder, str(error))
+        return replace(run, result=None), Broken(folder, str(error), is_known=True)
     return run, None
 
 
@@ -186,7 +206,8 @@ def _group(ablation: str, runs: list[Run], broken: tuple[Broken, ...]) -> Group:
     places = {metric.name: place for place, metric in enumerate(metrics)}
     rows = sorted(_rows(runs), key=lambda row: _place(row, places))
     info = runs[0].info
-    return Group(ablation, info.benchmark, info.split, info.data_fingerprint, metrics, tuple(rows), broken)
+    unknown = sum(not its.is_known for its in broken)
+    return Group(ablation, info.benchmark, info.split, info.data_fingerprint, metrics, tuple(rows), broken, unknown)
 
 
 def _check_data(runs: list[Run]) -> None:
@@ -206,10 +227,10 @@ def _metrics(runs: list[Run]) -> tuple[MetricInfo, ...]:
     for run in runs:
         for metric in run.info.metrics:
             known, where = found.setdefault(metric.name, (metric, run))
-            if known != metric and _canonical(vars(known)) != _canonical(vars(metric)):
+            if known != metric and canonical(vars(known)) != canonical(vars(metric)):
                 raise SpeechbenchError(
                     f"{where.folder} and {run.folder} measured {metric.display} differently "
-                    f"({_difference(vars(known), vars(metric))}), so they do not compare: move one of them into "
+                    f"({difference(vars(known), vars(metric))}), so they do not compare: move one of them into "
                     "another folder, or remove it and run the same command again"
                 )
     return tuple(metric for metric, _ in found.values())
@@ -219,9 +240,9 @@ def _rows(runs: list[Run]) -> list[Row]:
     found: dict[str, list[Run]] = {}
     for run in runs:
         info = run.info
-        config = _without_seed(info.config)
+        config = without_seed(info.config)
         same = (info.label, info.trainer, info.control, info.reward, info.model, info.model_fingerprint, config)
-        found.setdefault(_canonical(same), []).append(run)
+        found.setdefault(canonical(same), []).append(run)
     rows = [Row(members[0].info.label, _by_seed(members)) for members in found.values()]
     namesakes = [[other for other in rows if other is not row and other.label == row.label] for row in rows]
     return [_told_apart(row, others) for row, others in zip(rows, namesakes, strict=True)]
@@ -250,7 +271,7 @@ def _told_apart(row: Row, namesakes: list[Row]) -> Row:
 
 def _settings(row: Row) -> dict[str, str]:
     info = row.runs[0].info
-    config = _flat(row.config)
+    config = flat(row.config)
     identity = {"model": info.model, "weights": info.model_fingerprint[:8]}
     return {**{key: value for key, value in config.items() if key not in identity}, **identity}
 
@@ -261,29 +282,3 @@ def _place(row: Row, metrics: Mapping[str, int]) -> tuple[bool, int, str, int, s
     trainer = _ORDER.index(row.trainer) if known else len(_ORDER)
     reward = metrics.get(row.reward or "", len(metrics))
     return row.is_control, trainer, "" if known else row.trainer, reward, row.label
-
-
-def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_seed(inner) if isinstance(inner, Mapping) else inner
-        for key, inner in config.items()
-        if key != "seed"
-    }
-
-
-def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Settings by their dotted keys."""
-    flat: dict[str, str] = {}
-    for key, inner in value.items():
-        flat.update(_flat(inner, f"{above}{key}.") if isinstance(inner, Mapping) else {f"{above}{key}": str(inner)})
-    return flat
-
-
-def _difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
-    a, b = _flat(one), _flat(two)
-    keys: Iterable[str] = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
-    return ", ".join(f"{key} {a.get(key, 'missing')} and {b.get(key, 'missing')}" for key in keys)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

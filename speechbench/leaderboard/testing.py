@@ -229,7 +229,7 @@ def measured_and_tested(
     means, both = counting.all_of(corpora, tests, START if resamples is None else resamples)
     goals = np.empty(len(known))
     for family, its in members.items():
-        goals[its] = _goal(families[family])
+        goals[its] = min(MOST, math.ceil(ENOUGH * families[family] / ALPHA))
     while resamples is None and len(left := _unsettled(tests, members, families, goals)):
         done = tests.resamples[left].min()
         batch = left[tests.resamples[left] == done]
@@ -279,10 +279,6 @@ def _views(
             common = masks[mine] & masks[theirs]
             found[key] = view(mine, common), view(theirs, common), int(common.sum())
     return places, views, found
-
-
-def _goal(family: int) -> int:
-    return min(MOST, math.ceil(ENOUGH * family / ALPHA))
 
 
 def _corrected(values: Array, members: Mapping[str, Sequence[int]], families: Mapping[str, int]) -> Array:

@@ -25,7 +25,8 @@ METRICS = [
 def compared(difference: float, verdict: int, baseline: str = "sft", lower: bool = False) -> Comparison:
     p = 0.01 if verdict else 0.5
     sign = verdict or 1
-    return Comparison(baseline, sign * (-1 if lower else 1) * abs(difference), (0, 1), p, p, 60, lower_is_better=lower)
+    signed = sign * (-1 if lower else 1) * abs(difference)
+    return Comparison(baseline, signed, (0, 1), p, p, 60, 50.0 - signed, lower_is_better=lower)
 
 
 def found(reward: str | None, verdicts: dict[str, int], families: tuple[str, ...] = (), against: str = "sft") -> Any:

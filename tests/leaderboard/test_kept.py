@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +90,35 @@ def test_the_oldest_boards_go(cache: Path) -> None:
     for number in range(70):
         keep(f"key{number}", [])
     assert len(list(cache.iterdir())) == 64 and kept("key69") == []
+
+
+def test_a_board_with_what_could_not_be_read_is_not_kept(
+    make_run: MakeRun, tmp_path: Path, computed: list[object]
+) -> None:
+    make_run("base", 0.5, None)
+    broken = make_run("sft") / "run.json"
+    broken.write_text("{")
+    for _ in range(2):
+        (board,) = leaderboard(tmp_path / "runs", resamples=50)
+        assert board.broken
+    assert len(computed) == 2
+
+
+def test_folders_of_one_name_elsewhere_are_others(
+    make_run: MakeRun, tmp_path: Path, computed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("base", 0.5, None)
+    copied = tmp_path / "elsewhere" / "other"
+    shutil.copytree(run.parent, copied)
+    found = []
+    for folder in (run.parent, copied):
+        monkeypatch.chdir(folder)
+        found += leaderboard(".", resamples=50)
+    assert [board.ablation for board in found] == [run.parent.name, "other"]
+
+
+def test_a_name_that_is_no_text_is_not_kept(make_run: MakeRun, tmp_path: Path, computed: list[object]) -> None:
+    run = make_run("base", 0.5, None)
+    named = os.fsdecode(os.fsencode(run.parent.parent) + b"/a\xff")
+    os.rename(run.parent, named)
+    assert len(leaderboard(run.parent.parent, resamples=50)) == 1

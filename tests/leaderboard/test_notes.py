@@ -99,7 +99,7 @@ def test_what_is_not_finished_comes_first_then_what_is_not_read(make_run: MakeRu
     (board,) = leaderboard(tmp_path / "runs", resamples=100)
     first, second, third, fourth = board.notes[:4]
     assert (first, second) == (
-        "2 of 3 runs finished; not yet: grpo(bleu) seed 0",
+        "2 of 4 runs finished; not yet: grpo(bleu) seed 0, 1 that cannot be read",
         "grpo(bleu) seed 0 failed: ValueError: too long",
     )
     assert third.startswith("not read: ") and "grpo-comet-0" in third and fourth == ONE_SEED

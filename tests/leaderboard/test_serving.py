@@ -108,8 +108,23 @@ def test_a_page_that_cannot_be_made_anew_stays(pages: Pages, folder: Path, capsy
     content = pages.content
     shutil.rmtree(folder / "default")
     assert pages._making.acquire(blocking=False)
-    pages._make_and_release()
+    pages._make_and_release("another")
     assert pages.content == content and "the page stays as it is" in capsys.readouterr().err
+
+
+def test_a_folder_that_went_away_is_told_once(
+    pages: Pages, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.rename(tmp_path / "gone")
+    for _ in range(3):
+        pages.look()
+    assert capsys.readouterr().err.count("the page stays as it is: there is no folder") == 1
+    (tmp_path / "gone").rename(folder)
+
+
+@pytest.mark.parametrize("asked", ["bytes=\u00b2-", f"bytes={'9' * 5000}-", "bytes=--", "bytes=a-b", "items=0-1", ""])
+def test_an_odd_range_is_none(asked: str) -> None:
+    assert serving._range(asked, 100) == (0, 100)
 
 
 def test_a_port_that_is_taken_is_told(folder: Path) -> None:

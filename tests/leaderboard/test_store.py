@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from speechbench.benchmarks.controls import INPUTS
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.store import groups
-from speechbench.runs import find_runs
+from speechbench.runs import Score, find_runs, read_run, write_result, write_samples
 
 MakeRun = Callable[..., Path]
 
@@ -181,3 +182,63 @@ def test_the_same_run_of_two_ablations_counts_once_only_where_they_come_together
     assert [len(group.runs) for group in groups(out)] == [1, 1]
     (joint,) = groups(out, together=True)
     assert len(joint.runs) == 1 and joint.ablation == "one"
+
+
+def test_of_two_copies_of_a_run_the_finished_one_counts(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None, ablation="one")
+    half, whole = (make_run("sft", 0.6, ablation=name, id="same") for name in ("one", "two"))
+    (half / "result.json").unlink()
+    for order in (("one", "two"), ("two", "one")):
+        (group,) = groups([tmp_path / "runs" / name for name in order], together=True)
+        (sft,) = [row for row in group.rows if row.label == "sft"]
+        assert [run.folder.resolve() for run in sft.finished] == [whole.resolve()]
+
+
+def test_two_copies_of_a_run_with_other_answers_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("sft", 0.6, ablation="one", id="same")
+    make_run("sft", 0.8, ablation="two", id="same")
+    with pytest.raises(SpeechbenchError, match="the same run, sft seed 0, with other answers"):
+        groups([tmp_path / "runs" / name for name in ("one", "two")], together=True)
+
+
+def test_a_run_that_may_not_be_looked_into_is_listed(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("base", 0.5, None)
+    closed = make_run("sft", 0.6)
+    scandir, read_bytes = os.scandir, Path.read_bytes
+
+    def refuse(path: Path) -> None:
+        if Path(path) == closed or Path(path).parent == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", lambda path: refuse(path) or scandir(path))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path) or read_bytes(path))
+    (group,) = groups(tmp_path / "runs")
+    assert [its.folder for its in group.broken] == [closed] and group.unknown == 1
+    assert "Permission denied" in group.broken[0].reason
+
+
+def test_links_to_themselves_and_what_is_nested_too_deep_stop_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    base = make_run("base", 0.5, None)
+    (base.parent / "loop").symlink_to("loop")
+    (make_run("sft") / "run.json").write_text("[" * 100_000)
+    odd = make_run("grpo(bleu)") / "run.json"
+    odd.write_text(odd.read_text().replace('"bleu"', '"((("', 1))
+    (group,) = groups(tmp_path / "runs")
+    assert [row.label for row in group.rows] == ["base"] and len(group.broken) == 2
+
+
+def test_statistics_that_are_none_of_the_metrics_are_broken(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None)
+    for number, (name, statistics) in enumerate((("bleu", (1.0, 2.0)), ("comet", (1e308, 1.0)))):
+        folder = make_run("sft", seed=number)
+        run = read_run(folder)
+        assert run.result is not None
+        changed = [replace(s, metrics={**s.metrics, name: Score(1.0, statistics)}) for s in run.samples.records]
+        write_samples(folder, changed)
+        write_result(folder, run.result)
+    (group,) = groups(tmp_path / "runs")
+    wide, large = (its.reason for its in group.broken)
+    assert "BLEU: expected 10 statistics, got 2" in wide and "a statistic is beyond" in large
+    assert [len(row.finished) for row in group.rows] == [1, 0]

@@ -225,3 +225,35 @@ def test_neither_torch_nor_transformers_is_loaded(ablation: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_run_that_cannot_be_read_weakens_no_correction(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None)
+    make_run("sft", 0.8)
+    broken = make_run("grpo(bleu)")
+    (whole,) = leaderboard(tmp_path / "runs", resamples=B)
+    (broken / "run.json").write_text("{")
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    assert board.family >= 3 * (1 + 1) and whole.family == 3 * (2 + 1)
+    before, after = cell(whole, "sft", "bleu").base, cell(board, "sft", "bleu").base
+    assert before is not None and after is not None and after.p == before.p
+
+
+def test_whoever_leaves_out_what_is_hard_is_not_best(make_run: MakeRun, tmp_path: Path) -> None:
+    """Its own score, 90, is of the easy half, where the other has 95; of all it has 55."""
+    make_run("base", 0.3, None)
+    for label, easy, hard in (("grpo(bleu)", 90.0, None), ("grpo(comet)", 95.0, 15.0)):
+        folder = make_run(label)
+        run = read_run(folder)
+        assert run.result is not None
+        changed = []
+        for n, s in enumerate(run.samples.records):
+            score = easy + n % 3 if n % 2 else hard
+            its = Score(score, (score or 0.0, float(score is not None)))
+            changed.append(replace(s, metrics={**s.metrics, "comet": its}))
+        write_samples(folder, changed)
+        write_result(folder, run.result)
+    (board,) = leaderboard(tmp_path / "runs", resamples=B)
+    bleu, comet = (cell(board, f"grpo({name})", "comet") for name in ("bleu", "comet"))
+    assert (bleu.value or 0) > 90 > (comet.value or 0)
+    assert comet.best and not bleu.best and not bleu.level_with_best

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from speechbench.errors import SpeechbenchError
 from speechbench.leaderboard.store import Group
 from speechbench.runs import Run
 
 POINTS = 400
+LARGEST = 1e100
+"""Of a figure: no training logs more, and a chart could not show it."""
 FIRST = ("reward", "kl", "entropy", "completion_length", "zero_variance_groups", "loss")
 """The figures that are shown first, in this order; others follow by name."""
 
@@ -40,7 +42,7 @@ def _log(run: Run) -> list[dict[str, Any]]:
         log = run.log
     except (SpeechbenchError, OSError):
         return []  # the board says what is wrong with the run
-    return [line for line in log if isinstance(line.get("step"), int) and line["step"] >= 1]
+    return [line for line in log if isinstance(line.get("step"), int) and 1 <= line["step"] <= LARGEST]
 
 
 def _curve(log: list[dict[str, Any]], width: int) -> dict[str, Any]:
@@ -63,10 +65,10 @@ def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The figures of a step, those of the reward's parts among them; not its number and the seconds so far."""
     for key, value in line.items():
         if key == "parts" and isinstance(value, Mapping):
-            yield from ((f"part {name}", float(its)) for name, its in value.items() if _is_number(its))
-        elif key != "step" and _is_number(value):
+            yield from ((f"part {name}", float(its)) for name, its in value.items() if is_number(its))
+        elif key != "step" and is_number(value):
             yield key, float(value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST

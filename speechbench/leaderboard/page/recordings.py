@@ -56,8 +56,15 @@ def kind_of(audio: str) -> str:
     return _TYPES.get(Path(audio).suffix.lower(), _UNKNOWN)
 
 
+def is_recording(audio: str) -> bool:
+    """Whether a name is that of a file of sound: a run folder from elsewhere must not have others given away."""
+    return kind_of(audio) != _UNKNOWN and os.path.isfile(audio)
+
+
 def embedded(audio: str) -> tuple[str, str] | None:
     """Type and content in base64 of a recording; `None` where there is no such file, or it cannot be read."""
+    if not is_recording(audio):
+        return None
     try:
         content = Path(audio).read_bytes()
     except OSError:

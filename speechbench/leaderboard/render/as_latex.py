@@ -115,7 +115,7 @@ def _caption(board: Board) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    guard = "{}" if cells[0].startswith(("[", "*")) else ""  # else an argument of the line end before
+    guard = "{}" if cells[0].lstrip().startswith(("[", "*")) else ""  # else an argument of the line end before
     return f"    {guard}{' & '.join(cells)} \\\\"
 
 
