@@ -135,3 +135,11 @@ def test_an_arrow_says_which_way_is_better() -> None:
     bleu, wer = (Column("m", "M", "metric", "points", 1, lower) for lower in (False, True))
     assert (bleu.heading, wer.heading, RANK.heading, COLUMN["empty"].heading) == ("M ↑", "M ↓", "rank", "empty")
     assert (heading("M", False), heading("M", True)) == ("M", "M ↓")
+
+
+def test_a_run_that_starts_from_itself_has_no_cost_and_stops_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("base", 0.5, None)
+    make_run("sft", 0.6, id="circle", start="circle")
+    (board,) = leaderboard(tmp_path / "runs", resamples=50)
+    place = [column.key for column in board.columns].index("seconds")
+    assert [row.cells[place].value for row in board.rows] == [None, None]

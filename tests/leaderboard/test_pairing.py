@@ -97,6 +97,8 @@ def test_a_run_is_named_by_folder_id_or_label(make_run: MakeRun, two: tuple[Path
         assert compare(*names, folder=out, resamples=50).names == ("grpo(bleu) seed 1", "sft seed 0")
     with pytest.raises(UsageError, match=r"no run in .*has that id or name: did you mean 'sft seed 0'"):
         compare("sft seed 9", "sft", folder=out)
+    with pytest.raises(UsageError, match=r"no run in .*has that id or name"):
+        compare("x" * 5000, "sft", folder=out)  # which no file can be called
     make_run("sft", 0.7, 1, metrics=read_run(two[0]).info.metrics)
     with pytest.raises(UsageError, match=r"'sft' is the name of several runs: .*sft seed 0 \(.*sft seed 1 \("):
         compare("sft", "grpo(bleu)", folder=out)

@@ -210,3 +210,8 @@ def test_whole_numbers_are_summed_exactly_whatever_their_size(largest: int, clus
     np.testing.assert_array_equal(corpora.resampled(counts), 100.0 * (sums[..., 0] / sums[..., 1]))
     totals = np.stack([its.sum(axis=0) for its in numbers])
     np.testing.assert_array_equal(corpora.scores(), 100.0 * (totals[:, 0] / totals[:, 1]))
+
+
+def test_more_resamples_than_memory_holds_are_refused() -> None:
+    with pytest.raises(UsageError, match="give at most 1000000"):
+        bootstrap([np.ones((3, 2))], ["mean"], 10**9)

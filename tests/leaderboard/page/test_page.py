@@ -110,6 +110,9 @@ def test_a_recording_is_embedded_with_its_type(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"abc")
     assert embedded(str(tmp_path / "a.mp3")) == ("audio/mpeg", "YWJj")
     assert embedded(str(tmp_path / "gone.wav")) is None
+    (tmp_path / "secret").write_bytes(b"abc")  # a run folder from elsewhere may name what it likes
+    (tmp_path / "folder.wav").mkdir()
+    assert embedded(str(tmp_path / "secret")) is embedded(str(tmp_path / "folder.wav")) is None
 
 
 def test_hostile_texts_are_nowhere_markup(text: str, page: Elements) -> None:
