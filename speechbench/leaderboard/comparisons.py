@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -28,11 +28,11 @@ class Comparison:
     Attributes:
         against: Label of the other row.
         difference: Score less the other row's, on the field's scale.
-        baseline: The other row's score on these examples.
         interval: 95% paired bootstrap interval of the difference over examples.
         p: Two-sided; over examples, and where there are seeds over these too: the larger.
         p_holm: Corrected over the family of tests.
         examples: How many both have a score for. Where one has more, the difference is not that of their scores.
+        baseline: The other row's score on these examples.
         resamples: Behind p.
         detectable: The smallest difference that this test set would show; see `statistics.detectable`.
         seeds: Over seeds alone; `None` where neither row has two.
@@ -46,7 +46,7 @@ class Comparison:
     p: float
     p_holm: float
     examples: int
-    baseline: float = 0.0
+    baseline: float
     resamples: int = START
     detectable: float | None = None
     seeds: SeedTest | None = None
@@ -104,8 +104,8 @@ def compare(
     The family is fixed before any result is seen: every metric, times every row that is tested against base,
     every row that is tested against SFT, and every row that is tested against its control. Tests of unfinished
     runs count as p = 1, so that no correction grows weaker by looking early; so do those of a run of which not even
-    its name can be read, as if it were a row of its own. The ranks have families of their own: of
-    each metric all pairs of rows that compete.
+    its name can be read, as if it were a row of its own. The ranks have families of their own: of each metric all pairs
+    of rows that compete.
 
     Args:
         group: The runs.
@@ -121,7 +121,7 @@ def compare(
     rows = systems_of(group, ids, lambda run: [run.samples])
     planned = planned_pairs(group, BASELINES)
     ranked = ranked_pairs(group)
-    families = planned_families(group, planned, ranked)
+    families = planned_families(group, planned, ranked.values())
     pairs: dict[Hashable, Pair[tuple[int, str]]] = {key: its for key, its in [*planned.items(), *ranked.items()]}
     measured, tested = measured_and_tested(
         rows, pairs, families, resamples, None if clusters is None else clusters.of, test, tick
@@ -162,15 +162,13 @@ def planned_pairs(group: Group, baselines: Sequence[str]) -> dict[tuple[int, str
 def planned_families(
     group: Group,
     planned: Mapping[tuple[int, str, str], Pair[tuple[int, str]]],
-    ranked: Mapping[tuple[str, int, int], Pair[tuple[int, str]]] | None = None,
+    ranked: Iterable[Pair[tuple[int, str]]] = (),
 ) -> dict[str, int]:
     """How many tests each family has, those among them that a run would have which cannot be read."""
     baselines = len({baseline for _, _, baseline in planned})
-    families = {PLANNED: len(planned) + group.unknown * len(group.metrics) * baselines}
     rows = sum(not row.is_control for row in group.rows) + group.unknown
-    for pair in (ranked or {}).values():
-        families[pair.family] = rows * (rows - 1) // 2
-    return families
+    pairs = dict.fromkeys((pair.family for pair in ranked), rows * (rows - 1) // 2)
+    return {PLANNED: len(planned) + group.unknown * len(group.metrics) * baselines, **pairs}
 
 
 def ranked_pairs(group: Group) -> dict[tuple[str, int, int], Pair[tuple[int, str]]]:

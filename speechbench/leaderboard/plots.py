@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechbench.errors import SpeechbenchError, UsageError, did_you_mean
-from speechbench.leaderboard.page.curves import is_number
+from speechbench.leaderboard.page.curves import is_number, logged
 from speechbench.leaderboard.render import texts
 from speechbench.leaderboard.store import Group, Row
 from speechbench.leaderboard.table import Board
 from speechbench.libraries import needed
 from speechbench.run_files import replace_bytes
-from speechbench.runs import Run
 from speechbench.tables import printable
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _is_dark(colour: Any) -> bool:
 
 def _curves(figure: Figure, group: Group, board: Board) -> None:
     """What was logged at each step: the mean over seeds, in a band from the least to the greatest."""
-    rows = [row for row in group.rows if row.is_trained and any(_log(run) for run in row.runs)]
+    rows = [row for row in group.rows if row.is_trained and any(logged(run) for run in row.runs)]
     names = [name for name in CURVES if any(_curve(row, name) is not None for row in rows)]
     if not names:
         raise SpeechbenchError("there are no learning curves to draw: nothing was trained")
@@ -185,19 +184,11 @@ def _curves(figure: Figure, group: Group, board: Board) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
 
 
-def _log(run: Run) -> Sequence[Mapping[str, Any]]:
-    """What was logged; nothing where it cannot be read, which the board tells."""
-    try:
-        return run.log
-    except (SpeechbenchError, OSError):
-        return ()
-
-
 def _curve(row: Row, name: str) -> tuple[np.ndarray[Any, Any], ...] | None:
     """Steps, and over the seeds the least, the mean and the greatest value; thinned."""
     by_step: dict[int, list[float]] = {}
     for run in row.runs:
-        for line in _log(run):
+        for line in logged(run):
             value = line.get(name)
             if is_number(value) and is_number(line.get("step")):
                 by_step.setdefault(int(line["step"]), []).append(float(value))

@@ -54,10 +54,10 @@ def check_resamples(resamples: int) -> None:
     Raises:
         UsageError: If it is no whole number, not positive, or above a million.
     """
-    if isinstance(resamples, int) and resamples > MOST_RESAMPLES:
-        raise UsageError(f"resamples={resamples}: give at most {MOST_RESAMPLES}; p of 0.00001 needs no more")
     if not isinstance(resamples, int) or resamples < 1:
         raise UsageError(f"resamples={resamples!r}: give a whole number of at least 1, as in resamples=10000")
+    if resamples > MOST_RESAMPLES:
+        raise UsageError(f"resamples={resamples}: give at most {MOST_RESAMPLES}; p of 0.00001 needs no more")
 
 
 def bootstrap(

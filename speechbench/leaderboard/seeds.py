@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from speechbench.leaderboard.drawing import Array
-from speechbench.leaderboard.statistics import CONFIDENCE, TIE
+from speechbench.leaderboard.statistics import CONFIDENCE, TIE, fewest_p
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,16 @@ def seed_test(mine: Mapping[int | None, float], theirs: Mapping[int | None, floa
     if mine.keys() == theirs.keys():
         variance = _variance([mine[seed] - theirs[seed] for seed in mine]) / len(mine)
     else:
-        known = [_variance(list(scores.values())) for scores in several]
-        trained = [scores for scores in (mine, theirs) if None not in scores]
-        single = sum(known) if len(trained) > len(several) else 0.0
-        variance = single + sum(its / len(scores) for its, scores in zip(known, several, strict=True))
+        variance = sum(
+            _variance(list((scores if len(scores) > 1 else other).values())) / len(scores)
+            for scores, other in ((mine, theirs), (theirs, mine))
+            if scores.keys() != {None}
+        )
     seeds = min(map(len, several))
     error = math.sqrt(variance)
     half = t_quantile(0.5 + CONFIDENCE / 2, seeds - 1) * error
     if error <= TIE:
-        return SeedTest(seeds, (difference, difference), 1.0 if abs(difference) <= TIE else 2.0 ** (1 - seeds))
+        return SeedTest(seeds, (difference, difference), 1.0 if abs(difference) <= TIE else float(fewest_p(seeds)))
     p = 2 * max(0.0, 1 - float(_t_cdf(abs(difference) / error, seeds - 1)))
     return SeedTest(seeds, (difference - half, difference + half), min(p, 1.0))
 
@@ -99,7 +100,7 @@ def paired_seeds_p(differences: Array) -> Array:
     errors = differences.std(axis=1, ddof=1) / math.sqrt(seeds)
     with np.errstate(all="ignore"):
         p = np.minimum(2 * np.maximum(0.0, 1 - _t_cdf(np.abs(means) / errors, seeds - 1)), 1.0)
-    return np.where(errors > TIE, p, np.where(np.abs(means) <= TIE, 1.0, 2.0 ** (1 - seeds)))
+    return np.where(errors > TIE, p, np.where(np.abs(means) <= TIE, 1.0, fewest_p(seeds)))
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -100,16 +100,16 @@ def smallest_p(resamples: int, clusters: int, test: str) -> float:
         return 1.0
     raw = np.array([1 / (resamples + 1)])
     found = of_few(raw, np.array([clusters])) if test == "bootstrap" else raw
-    return max(float(found[0]), fewest_p(clusters))
+    return max(float(found[0]), float(fewest_p(clusters)))
 
 
-def fewest_p(clusters: int) -> float:
-    """What p cannot fall below where outputs differ on so few clusters: 2^(1 - k), if all differ the same way.
+def fewest_p(differing: Array | int) -> Array:
+    """What p cannot fall below where so few clusters, or seeds, differ: 2^(1 - k), if all differ the same way.
 
-    It is the smallest p of an exact randomisation test. A bootstrap of differences that are all alike has none that
-    stray, and would be sure of one example.
+    It is the smallest p of an exact randomisation test, and that of the sign test. A bootstrap of differences that are
+    all alike has none that stray, and would be sure of one example.
     """
-    return min(1.0, 2.0 ** (1 - clusters))
+    return np.minimum(1.0, 2.0 ** (1.0 - np.asarray(differing)))
 
 
 def exceed(differences: Array, draws: Array) -> Array:

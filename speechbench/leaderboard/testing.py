@@ -121,7 +121,8 @@ class Found(Mapping[Key, Tested]):
     Args:
         keys: Of the tests, in their order.
         tests: All.
-        p_holm: Corrected, shape [test].
+        p: Of each, shape [test].
+        p_holm: Corrected.
         views: That they are of.
         examples: How many both rows of each pair have a score for.
         means: Of each view on the first resamples, shape [view, resample].
@@ -132,6 +133,7 @@ class Found(Mapping[Key, Tested]):
         self,
         keys: Iterable[Key],
         tests: Tests,
+        p: Array,
         p_holm: Array,
         views: Sequence[View],
         examples: Sequence[int],
@@ -140,7 +142,7 @@ class Found(Mapping[Key, Tested]):
     ) -> None:
         self._places = {key: place for place, key in enumerate(keys)}
         self._tests, self._views, self._examples, self._means, self._both = tests, views, examples, means, both
-        self._p, self._p_holm = tests.p, p_holm
+        self._p, self._p_holm = p, p_holm
 
     def __getitem__(self, key: Key) -> Tested:
         place, tests = self._places[key], self._tests
@@ -222,7 +224,7 @@ def measured_and_tested(
     unknown = {place for place, view in enumerate(views) if math.isnan(view.score)}
     known = {key: its for key, its in found.items() if unknown.isdisjoint(its[:2])} if unknown else found
     tests = Tests([its[:2] for its in known.values()], views, test == "bootstrap")
-    members = dict[str, list[int]]()
+    members: dict[str, list[int]] = {}
     for place, key in enumerate(known):
         members.setdefault(pairs[key].family, []).append(place)
     counting = Counting(views, cluster, test, tick)
@@ -239,8 +241,8 @@ def measured_and_tested(
         for index, (place, view) in enumerate(zip(places, views, strict=True))
         if place is not None and not math.isnan(view.score)
     }
-    p_holm = _corrected(tests.p, members, families)
-    return measured, Found(known, tests, p_holm, views, [its[2] for its in known.values()], means, both)
+    p_holm = _corrected(p := tests.p, members, families)
+    return measured, Found(known, tests, p, p_holm, views, [its[2] for its in known.values()], means, both)
 
 
 def _views(

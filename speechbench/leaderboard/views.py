@@ -91,7 +91,7 @@ class Tests:
         self.is_bootstrap = is_bootstrap
         self.clusters = _values(views, lambda view: view.clusters)[self.mine]
         self.least = np.maximum(_over_seeds_p(self.mine, self.theirs, views), _fewest(self.mine, self.theirs, views))
-        drawn = _values(views, lambda view: is_bootstrap and len(view.known_seeds) >= PIGEONHOLE) > 0
+        drawn = _values(views, lambda view: is_bootstrap and view.is_drawn) > 0
         drawable = drawn | (_values(views, lambda view: view.seeds.keys() == {None}) > 0)
         self.is_pigeonholed = (drawn[self.mine] & drawable[self.theirs]) | (drawable[self.mine] & drawn[self.theirs])
         self.resamples, self.exceeding = (np.zeros(len(pairs)) for _ in range(2))
@@ -115,12 +115,12 @@ def _fewest(mine: Places, theirs: Places, views: Sequence[View]) -> Array:
     if not len(mine):
         return np.empty(0)
     digests = np.stack([view.digest for view in views])
-    differ = np.empty(len(mine), np.intp)
+    differ = np.empty(len(mine))
     at_once = max(1, CELLS // max(digests.shape[1], 1))
     for first in range(0, len(mine), at_once):
         some = slice(first, first + at_once)
         differ[some] = np.count_nonzero(np.abs(digests[mine[some]] - digests[theirs[some]]) > TIE, axis=1)
-    return np.array([fewest_p(its) for its in range(digests.shape[1] + 1)])[differ]
+    return fewest_p(differ)
 
 
 def _over_seeds_p(mine: Places, theirs: Places, views: Sequence[View]) -> Array:

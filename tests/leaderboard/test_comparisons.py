@@ -97,7 +97,7 @@ def test_the_marks_are_of_one_family_and_the_ranks_of_one_for_each_metric(ablati
 
 
 def test_verdicts_follow_the_direction_of_the_metric() -> None:
-    test = Comparison("base", 2.0, (1.0, 3.0), 0.01, 0.04, 60)
+    test = Comparison("base", 2.0, (1.0, 3.0), 0.01, 0.04, 60, 50.0)
     assert (test.verdict, replace(test, difference=-2.0).verdict, replace(test, p_holm=0.05).verdict) == (1, -1, 0)
     lower = replace(test, lower_is_better=True)
     assert (lower.verdict, replace(lower, difference=-2.0).verdict) == (-1, 1)

@@ -135,7 +135,7 @@ def test_sharpening_is_a_significant_gain_here_and_none_there(
     sampled_p: float, greedy_p: float, difference: float, expected: bool
 ) -> None:
     def test(p: float) -> Comparison:
-        return Comparison("base", difference, (0.0, 1.0), p, p, 60)
+        return Comparison("base", difference, (0.0, 1.0), p, p, 60, 50.0)
 
     assert is_sharpening(test(sampled_p), test(greedy_p)) is expected
 

@@ -23,7 +23,7 @@ def curves(group: Group) -> dict[str, Any]:
     A point is the mean of as many steps as are thinned into it, the same steps for all runs of a board, so that
     seeds can be averaged.
     """
-    logs = {run.info.id: _log(run) for row in group.rows for run in row.runs}
+    logs = {run.info.id: _steps(run) for row in group.rows for run in row.runs}
     last = max((line["step"] for log in logs.values() for line in log), default=0)
     width = max(1, math.ceil(last / POINTS))
     found = [
@@ -37,12 +37,16 @@ def curves(group: Group) -> dict[str, Any]:
     return {"keys": [*(key for key in FIRST if key in keys), *rest], "width": width, "runs": found}
 
 
-def _log(run: Run) -> list[dict[str, Any]]:
+def logged(run: Run) -> list[dict[str, Any]]:
+    """What was logged; nothing where it cannot be read, which the board tells."""
     try:
-        log = run.log
+        return run.log
     except (SpeechbenchError, OSError):
-        return []  # the board says what is wrong with the run
-    return [line for line in log if isinstance(line.get("step"), int) and 1 <= line["step"] <= LARGEST]
+        return []
+
+
+def _steps(run: Run) -> list[dict[str, Any]]:
+    return [line for line in logged(run) if isinstance(line.get("step"), int) and 1 <= line["step"] <= LARGEST]
 
 
 def _curve(log: list[dict[str, Any]], width: int) -> dict[str, Any]:
