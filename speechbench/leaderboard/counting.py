@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 from speechbench.leaderboard.drawing import Array, blocks, flips, resample_counts, seed_shares
 from speechbench.leaderboard.resampling import Corpora, Places
 from speechbench.leaderboard.statistics import TIE, exceed
-from speechbench.leaderboard.views import CELLS, Tests, View
+from speechbench.leaderboard.views import Tests, View
 
 _WORKERS = min(os.cpu_count() or 1, 8)  # blocks at work at once: each takes up to 64 MB
+_CELLS = 250_000  # of differences at once: 2 MB, which stay in the processor's cache
 T = TypeVar("T")
 Tick = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
@@ -147,7 +148,7 @@ def _over_drawn_seeds(views: Sequence[View], drawn: Array, means: Array, block: 
 def _straying(tests: Tests, some: Places, means: Array, both: Array, at: Places) -> Array:
     """How many resamples stray as far as the difference, for some tests whose views' places in the draws are given."""
     found = np.empty(len(some))
-    at_once = max(1, CELLS // max(means.shape[1], 1))
+    at_once = max(1, _CELLS // max(means.shape[1], 1))
     for is_both, draws in ((False, means), (True, both)):
         its = np.nonzero(tests.is_pigeonholed[some] == is_both)[0]
         for first in range(0, len(its), at_once):
