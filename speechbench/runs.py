@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ __all__ = [
 ]
 
 _LOGGED = msgspec.json.Decoder(dict[str, Any])
+_ENDLESS = re.compile(rb"[0-9]{101}")  # digits of a number that no figure is, and that would have no mean
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,21 @@ class Run:
         """What was logged at each step of the training, in order; empty where nothing was trained.
 
         Raises:
-            SpeechbenchError: If a line is no JSON object, or one was changed since the run was finished.
+            SpeechbenchError: If a line is no JSON object or has a number of more than 100 digits, or one was changed
+                since the run was finished.
         """
         path = self.folder / TRAIN
         content = self._sealed(TRAIN)
         if content is None:
             content = path.read_bytes() if path.exists() else b""
-        with suppress(ValueError, RecursionError):  # as a rule; else one by one, to name the line
-            return _LOGGED.decode_lines(content)
+        if not _ENDLESS.search(content):
+            with suppress(ValueError, RecursionError):  # as a rule; else one by one, to name the line
+                return _LOGGED.decode_lines(content)
         lines, texts = [], content.splitlines()
         for number, text in enumerate(texts, 1):
             try:
+                if _ENDLESS.search(text):
+                    raise ValueError("a number of more than 100 digits")
                 lines.append(_LOGGED.decode(text))
             except (ValueError, RecursionError) as error:
                 if self.finished or number < len(texts):  # else it is being written

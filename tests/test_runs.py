@@ -199,7 +199,7 @@ def test_the_log_is_read_back_and_sealed(tmp_path: Path) -> None:
         read_run(folder).log  # noqa: B018
 
 
-@pytest.mark.parametrize("text", ["5", '{"step": 2, "rew', "[1]"])
+@pytest.mark.parametrize("text", ["5", '{"step": 2, "rew', "[1]", f'{{"parts": {{"bleu": -{10**100}}}}}'])
 def test_a_broken_log_is_told_by_line(tmp_path: Path, text: str) -> None:
     write_run(tmp_path, INFO)
     (tmp_path / "train.jsonl").write_text(f'{{"step": 1}}\n{text}\n{{"step": 3}}\n')

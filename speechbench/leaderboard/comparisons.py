@@ -12,7 +12,7 @@ import numpy as np
 from speechbench.leaderboard.baselines import BASELINES, counterpart
 from speechbench.leaderboard.counting import Tick
 from speechbench.leaderboard.seeds import SeedTest
-from speechbench.leaderboard.statistics import ALPHA, detectable, interval
+from speechbench.leaderboard.statistics import ALPHA, detectable, interval, smallest_p
 from speechbench.leaderboard.store import Group
 from speechbench.leaderboard.systems import Clusters, clusters_of, shared_ids, systems_of
 from speechbench.leaderboard.testing import START, Measured, Pair, Tested, measured_and_tested
@@ -94,6 +94,12 @@ class Comparisons:
     resamples: int
     most: int
     test: str
+
+    @property
+    def smallest_p(self) -> tuple[float, float]:
+        """The smallest p that resamples and clusters allow, as it is and after Holm's correction."""
+        raw = smallest_p(self.most, self.clusters.number if self.clusters else 0, self.test)
+        return raw, min(1.0, self.family * raw)
 
 
 def compare(

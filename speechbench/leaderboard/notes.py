@@ -12,7 +12,7 @@ from speechbench.leaderboard.comparisons import Comparisons
 from speechbench.leaderboard.entries import Entry
 from speechbench.leaderboard.ranks import ranked, reward_terms
 from speechbench.leaderboard.sampled import SampledComparisons, is_sharpening
-from speechbench.leaderboard.statistics import ALPHA, POWER, smallest_p
+from speechbench.leaderboard.statistics import ALPHA, POWER
 from speechbench.leaderboard.store import Group
 from speechbench.leaderboard.systems import FEWEST
 from speechbench.tables import counted, decimals_of, p_text
@@ -191,8 +191,7 @@ def _tests(group: Group, comparisons: Comparisons) -> Iterator[str]:
         drawn += f", drawn by {clusters.level} ({clusters.number})"
     method = f"{drawn}; 95% intervals over examples from {counted(comparisons.resamples, 'bootstrap resample')}"
     if comparisons.family:
-        smallest = smallest_p(comparisons.most, clusters.number, comparisons.test)
-        corrected = min(1.0, comparisons.family * smallest)
+        smallest, corrected = comparisons.smallest_p
         how = "paired for p" if comparisons.test == "bootstrap" else "p from approximate randomisation"
         more = (
             f" (up to {comparisons.most} where that left a verdict open)"

@@ -20,7 +20,7 @@ from speechbench.leaderboard.sampled import (
     sampled_cell,
 )
 from speechbench.leaderboard.seeds import SeedSpread, seed_spread
-from speechbench.leaderboard.statistics import ALPHA, TIE, interval, smallest_p
+from speechbench.leaderboard.statistics import ALPHA, TIE, interval
 from speechbench.leaderboard.store import Group, Row
 from speechbench.runs import MetricInfo
 from speechbench.tables import decimals_of
@@ -98,6 +98,7 @@ class Board:
         test: What p is of: "bootstrap" or "randomisation".
         resamples: B of every score.
         most_resamples: B of the test that was given most.
+        smallest_p: The smallest p that resamples and clusters allow, as it is and after Holm's correction.
         family: How many tests Holm's correction is over.
         alpha: Level of significance.
         columns: Metrics in the benchmark's order, the rank over them, health, costs.
@@ -118,6 +119,7 @@ class Board:
     test: str
     resamples: int
     most_resamples: int
+    smallest_p: tuple[float, float]
     family: int
     columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
@@ -127,12 +129,6 @@ class Board:
     notes: tuple[str, ...]
     sampled: SampledHow | None = None
     alpha: float = ALPHA
-
-    @property
-    def smallest_p(self) -> tuple[float, float]:
-        """The smallest p that resamples and clusters allow, as it is and after Holm's correction."""
-        raw = smallest_p(self.most_resamples, self.clusters[1], self.test)
-        return raw, min(1.0, self.family * raw)
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""
@@ -169,6 +165,7 @@ def board_of(group: Group, resamples: int | None = None, test: str = "bootstrap"
         test=test,
         resamples=comparisons.resamples,
         most_resamples=comparisons.most,
+        smallest_p=comparisons.smallest_p,
         family=comparisons.family,
         columns=columns,
         rows=tuple(_row(place, row, cells[place], group) for place, row in enumerate(group.rows)),
