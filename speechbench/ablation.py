@@ -62,7 +62,10 @@ def ablate(
     sweep_metric: str | None = None,
     sweep_seed: int | None = None,
     engine: str = "local",
-    jobs: int = 1,
+    jobs: int | None = None,
+    address: str | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
@@ -75,7 +78,7 @@ def ablate(
     """
     from speechbench.sweep import is_asked, plan_sweep, run_sweep  # it does its trials here
 
-    progress, done_by = progress or Progress(), engine_of(engine, jobs)
+    progress, done_by = progress or Progress(), engine_of(engine, jobs, address, cpus, gpus)
     is_swept = is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
     planned = plan(
         rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict, metrics,

@@ -50,8 +50,11 @@ _ASKED = several(
 @_default("--trainers", "sft,grpo,mixed-grpo", "How it learns.", callback=_given)
 @_default("--seeds", 0, "As in 0,1,2.", callback=_given_numbers)
 @click.option("--controls", is_flag=True, help="Also rewards that must not win, and the base model without the speech.")
-@click.option("--engine", default="local", show_default=True, help="Where the runs are done: local.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
+@click.option("--engine", default="local", show_default=True, help="Where the runs are done: local, ray.")
+@click.option("--jobs", type=click.IntRange(1), show_default="1; on Ray what fits", help="Runs at once.")
+@click.option("--address", help="Of a Ray cluster: auto or HOST:PORT; none for one of this machine alone.")
+@click.option("--cpus", type=click.FloatRange(1), show_default="1", help="Of each run on Ray.")
+@click.option("--gpus", type=click.FloatRange(0), show_default="1 if there are any", help="Of each run on Ray.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done, and what they cost.")
 @_ASKED
 @click.option(
@@ -62,7 +65,8 @@ _ASKED = several(
 @click.option("--sweep-seed", type=int, show_default="1000", help="Of the sweep's trainings.")
 def ablate(
     dry_run: bool, as_json: bool, quiet: bool, config: Path | None, sweep: tuple[str, ...], sweep_trials: int | None,
-    sweep_metric: str | None, sweep_seed: int | None, engine: str, jobs: int, **grid: Any,
+    sweep_metric: str | None, sweep_seed: int | None, engine: str, jobs: int | None,
+    address: str | None, cpus: float | None, gpus: float | None, **grid: Any,
 ) -> None:  # fmt: skip
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
@@ -70,7 +74,7 @@ def ablate(
         from speechbench import sweep as sweeping
         from speechbench.printing import plan as printing_plan
 
-        done_by = engines.engine_of(engine, jobs)
+        done_by = engines.engine_of(engine, jobs, address, cpus, gpus)
         is_swept = sweeping.is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
         grid.update(config={} if config is None else settings.read_sections(config), progress=progress)
         planned, asked, swept = ablation.plan(**grid), None, None

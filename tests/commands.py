@@ -39,6 +39,15 @@ def steps_of(run: Path) -> list[int]:
     return [json.loads(line)["step"] for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def training(out: Path, steps: int) -> list[Path]:
+    """Runs that are being trained by a worker and have a checkpoint."""
+    return [
+        path.parent
+        for path in out.glob("*/*/.holder.json")
+        if len(steps_of(path.parent)) >= steps and not (path.parent / "result.json").exists()
+    ]
+
+
 def outcomes(out: Path) -> dict[str, tuple[bytes, bytes, object]]:
     """What came of the runs under a folder, by their labels: answers, weights, scores."""
     found = {}

@@ -6,30 +6,47 @@ from speechbench.distributed import world_size
 from speechbench.engines.base import Engine
 from speechbench.engines.in_process import InProcess
 from speechbench.engines.local import Local
+from speechbench.engines.on_ray import Ray
 from speechbench.errors import UsageError, did_you_mean
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 
 
-def engine_of(name: str = "local", jobs: int = 1) -> Engine:
+def engine_of(
+    name: str = "local",
+    jobs: int | None = None,
+    address: str | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+) -> Engine:
     """The engine of a name.
 
     Args:
         name: Of `ENGINES`.
-        jobs: Runs at once; with one there is no other process.
+        jobs: Runs at once; `None` for one on this machine, where there is then no other process, and on Ray for as many
+            as there is room for.
+        address: Of a Ray cluster: "auto" or HOST:PORT; `None` for one of this machine alone.
+        cpus: Of each run on Ray; `None` for 1.
+        gpus: Of each run on Ray, or a part of one; `None` for 1 where the cluster has any.
 
     Raises:
         UsageError: If there is no such engine, or it cannot be had here.
     """
     if name not in ENGINES:
         raise UsageError(f"engine={name!r} is none of {', '.join(ENGINES)}: {did_you_mean(name, ENGINES)}")
-    if not isinstance(jobs, int) or jobs < 1:
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
         raise UsageError(f"jobs={jobs!r} should be a whole number of at least 1")
-    if jobs == 1:
+    for what, count, least in (("cpus", cpus, 1), ("gpus", gpus, 0)):
+        if count is not None and not count >= least:
+            raise UsageError(f"{what}={count!r} should be a number of at least {least}")
+    others = {"address": address, "cpus": cpus, "gpus": gpus}
+    if name == "local" and (given := [f"{what}={value}" for what, value in others.items() if value is not None]):
+        raise UsageError(f"{', '.join(given)}: only engine=ray asks for that; leave it out, or ask for engine=ray")
+    if name == "local" and jobs in (None, 1):
         return InProcess()
     if world_size() > 1:
         raise UsageError(
-            f"{world_size()} processes were started to train together, which do one run at a time: leave jobs={jobs} "
-            "out, or start the command without torchrun or accelerate launch"
+            f"{world_size()} processes were started to train together, which do one run at a time: leave jobs and "
+            "engine out, or start the command without torchrun or accelerate launch"
         )
-    return Local(jobs)
+    return Local(jobs or 1) if name == "local" else Ray(address, jobs, cpus or 1, gpus)

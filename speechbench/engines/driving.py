@@ -20,7 +20,7 @@ from speechbench.run_now import Now, now
 
 _LOOK = 0.25  # seconds between looks at how far the runs are
 DEATHS = 3
-"""Of workers, that a run may cost before it counts as failed."""
+"""Of workers, that a run may cost without getting further before it counts as failed."""
 
 
 class Pool(Protocol):
@@ -82,7 +82,7 @@ def drive(left: Left, pool: Pool) -> None:
             second signal at once.
     """
     at_work: dict[str, _AtWork] = {}
-    deaths: Counter[str] = Counter()
+    deaths: Counter[tuple[str, int]] = Counter()
     not_before: dict[str, float] = {}
     is_stopping = False
     with graceful_stop(left.progress.tell) as stop:
@@ -130,7 +130,7 @@ def _lowest(taken: Collection[int]) -> int:
     return next(place for place in range(len(taken) + 1) if place not in taken)
 
 
-def _take(left: Left, its: _AtWork, outcome: Outcome, deaths: Counter[str]) -> None:
+def _take(left: Left, its: _AtWork, outcome: Outcome, deaths: Counter[tuple[str, int]]) -> None:
     """Takes in what came of a run."""
     if outcome.state == DONE or its.run.is_finished:
         left.done(its.number, its.run, its.progress)
@@ -139,8 +139,9 @@ def _take(left: Left, its: _AtWork, outcome: Outcome, deaths: Counter[str]) -> N
     elif outcome.state == HELD:
         left.is_anothers(its.run)
     elif outcome.state == DIED:
-        deaths[outcome.id] += 1
-        if deaths[outcome.id] < DEATHS:
+        at = outcome.id, its.news.steps_done  # machines of the cheap kind go often, and the run gets on all the same
+        deaths[at] += 1
+        if deaths[at] < DEATHS:
             left.progress.tell(f"{name_of(its.run)}: {outcome.error}; it goes on from its last checkpoint")
         else:
             error = SpeechbenchError(f"{name_of(its.run)} was begun {DEATHS} times, and each time {outcome.error}")

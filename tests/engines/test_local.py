@@ -11,7 +11,7 @@ import pytest
 
 from speechbench.locks import claimed
 from speechbench.run_status import status
-from tests.commands import outcomes, start, steps_of, until
+from tests.commands import outcomes, start, steps_of, training, until
 
 GRID = ["ablate", "--rewards", "bleu", "--limit", "6", "--out", "runs", "--config", "settings.yaml"]
 SETTINGS = """
@@ -19,15 +19,6 @@ sft: {max_steps: 4, save_steps: 2}
 grpo: {max_steps: 10, save_steps: 2, num_generations: 4, max_completion_length: 16}
 mixed-grpo: {max_steps: 10, save_steps: 2, num_generations: 4, max_completion_length: 16}
 """
-
-
-def training(out: Path, steps: int) -> list[Path]:
-    """Runs that are being trained by a worker and have a checkpoint."""
-    return [
-        path.parent
-        for path in out.glob("*/*/.holder.json")
-        if len(steps_of(path.parent)) >= steps and not (path.parent / "result.json").exists()
-    ]
 
 
 @pytest.mark.slow
