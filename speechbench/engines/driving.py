@@ -12,7 +12,7 @@ from speechbench.engines.base import WAIT, Left
 from speechbench.engines.doing import DIED, DONE, FAILED, HELD, Outcome
 from speechbench.errors import SpeechbenchError
 from speechbench.grid import PlannedRun
-from speechbench.interrupts import graceful_stop
+from speechbench.interrupts import TOLD, graceful_stop
 from speechbench.locks import is_held
 from speechbench.one_run import name_of
 from speechbench.progress import Progress
@@ -67,7 +67,8 @@ class _AtWork:
             return
         before, self.news = self.news, news
         for text in news.told[len(before.told) :]:
-            self.progress.tell(text)
+            if text != TOLD:  # of the stop the person was told already, and once is enough
+                self.progress.tell(text)
         if news.what == "training":
             self.progress.step({**news.values, "step": news.done, "steps": news.total})
         elif news.total:

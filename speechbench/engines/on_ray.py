@@ -34,6 +34,7 @@ from speechbench.libraries import needed
 from speechbench.one_run import name_of
 from speechbench.planning import Plan
 from speechbench.progress import Progress
+from speechbench.tables import counted
 
 HERE = "local"
 """Address of a cluster of this machine alone, which begins and ends with the command."""
@@ -249,10 +250,11 @@ def _connect(ray: ModuleType, address: str, tell: Callable[[str], None]) -> None
             f"address={address}: no Ray cluster can be had there ({_said(error)}): start one with "
             "`ray start --head`, or leave the address out for one of this machine alone"
         ) from None
-    there = ray.cluster_resources()
-    url = context.dashboard_url
+    there, url = ray.cluster_resources(), context.dashboard_url
+    machines = sum(node["Alive"] for node in ray.nodes())
+    cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
     tell(
-        f"Ray cluster of {len(ray.nodes())} machine(s), {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+        f"Ray cluster of {counted(machines, 'machine')}, {counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
         + (f"; its dashboard: http://{url}" if url else "")
     )
 

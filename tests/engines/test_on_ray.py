@@ -83,11 +83,11 @@ def test_lost_workers_machines_and_drivers_change_nothing(tmp_path: Path) -> Non
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=60)
         assert driver.returncode == 1 and "the same command goes on from there" in errors, errors
-        assert "Traceback" not in errors
+        assert "Traceback" not in errors and errors.count("stopping after this step") == 1
         assert (run / "checkpoints" / f"checkpoint-{steps_of(run)[-1]}" / "complete.json").exists()
         again = start(disturbed, *words)
         written, errors = again.communicate(timeout=250)
-        assert again.returncode == 0 and "Ray cluster of 2 machine(s), 2 CPUs, 0 GPUs" in errors, errors
+        assert again.returncode == 0 and "Ray cluster of 2 machines, 2 CPUs, 0 GPUs" in errors, errors
         assert "raylet" not in written
     _, errors = alone.communicate(timeout=200)
     assert alone.returncode == 0, errors
