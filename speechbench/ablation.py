@@ -66,6 +66,7 @@ def ablate(
     address: str | None = None,
     cpus: float | None = None,
     gpus: float | None = None,
+    processes: int | None = None,
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
@@ -78,11 +79,11 @@ def ablate(
     """
     from speechbench.sweep import is_asked, plan_sweep, run_sweep  # it does its trials here
 
-    progress, done_by = progress or Progress(), engine_of(engine, jobs, address, cpus, gpus)
+    progress, done_by = progress or Progress(), engine_of(engine, jobs, address, cpus, gpus, processes)
     is_swept = is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
     planned = plan(
         rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict, metrics,
-        sampled_passes, sampled_temperature, sampled_top_p, recipe,
+        sampled_passes, sampled_temperature, sampled_top_p, recipe, processes,
     )  # fmt: skip
     if is_swept:
         planned = run_sweep(

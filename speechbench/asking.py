@@ -34,6 +34,7 @@ class Asked:
         rewards_are_the_recipes: Whether none was given; they are left out where no trainer takes one.
         split: What the runs are measured on.
         split_limit: Measure on the first so many examples of it; `None` for `limit`.
+        processes: That train each run together.
 
     Raises:
         UsageError: If a value is none of its kind.
@@ -56,6 +57,7 @@ class Asked:
     rewards_are_the_recipes: bool = False
     split: str = "test"
     split_limit: int | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         for what in ("rewards", "trainers", "seeds"):

@@ -55,6 +55,7 @@ _ASKED = several(
 @click.option("--address", help="Of a Ray cluster: auto or HOST:PORT; none for one of this machine alone.")
 @click.option("--cpus", type=click.FloatRange(1), show_default="1", help="Of each run on Ray.")
 @click.option("--gpus", type=click.FloatRange(0), show_default="1 if there are any", help="Of each run on Ray.")
+@click.option("--processes", type=click.IntRange(1), help="That train each run together, on a GPU each.")
 @click.option("--dry-run", is_flag=True, help="Print which runs would be done, and what they cost.")
 @_ASKED
 @click.option(
@@ -66,7 +67,8 @@ _ASKED = several(
 def ablate(
     dry_run: bool, as_json: bool, quiet: bool, config: Path | None, sweep: tuple[str, ...], sweep_trials: int | None,
     sweep_metric: str | None, sweep_seed: int | None, engine: str, jobs: int | None,
-    address: str | None, cpus: float | None, gpus: float | None, **grid: Any,
+    address: str | None, cpus: float | None, gpus: float | None,
+    processes: int | None, **grid: Any,
 ) -> None:  # fmt: skip
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):
@@ -74,10 +76,10 @@ def ablate(
         from speechbench import sweep as sweeping
         from speechbench.printing import plan as printing_plan
 
-        done_by = engines.engine_of(engine, jobs, address, cpus, gpus)
+        done_by = engines.engine_of(engine, jobs, address, cpus, gpus, processes)
         is_swept = sweeping.is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
         grid.update(config={} if config is None else settings.read_sections(config), progress=progress)
-        planned, asked, swept = ablation.plan(**grid), None, None
+        planned, asked, swept = ablation.plan(**grid, processes=processes), None, None
         if is_swept:
             asked = sweeping.plan_sweep(planned, sweep, sweep_trials, sweep_metric, sweep_seed, progress)
         if not dry_run:

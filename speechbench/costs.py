@@ -15,7 +15,6 @@ from itertools import cycle, islice
 from typing import Any
 
 from speechbench.benchmarks.base import Example
-from speechbench.distributed import world_size
 from speechbench.grid import PlannedRun, lasting_name
 from speechbench.planning import Plan, input_of
 from speechbench.rewards.base import Reward
@@ -186,7 +185,8 @@ def _of_training(planned: Plan, run: PlannedRun, lengths: Lengths) -> Cost:
     assert config is not None
     reward = run.reward if config.uses_reward else None
     learned = len(planned.benchmark.load("train", config.limit))
-    batch = min(config.per_device_train_batch_size, learned // world_size() or 1) * world_size()
+    processes = planned.asked.processes
+    batch = min(config.per_device_train_batch_size, learned // processes or 1) * processes
     windows = _windows(config, max(1, learned // batch))
     passes, fresh = sum(windows), _fresh(windows, getattr(config, "num_iterations", 1))
     prompts = passes * batch
@@ -196,7 +196,7 @@ def _of_training(planned: Plan, run: PlannedRun, lengths: Lengths) -> Cost:
     scoring = fresh * _scoring_passes(config, reward)
     return Cost(
         steps=config.max_steps,
-        forward_passes=(passes + scoring) * world_size(),
+        forward_passes=(passes + scoring) * processes,
         prompts=prompts,
         sampled_completions=samples,
         sampled_tokens=samples * config.max_completion_length,

@@ -106,6 +106,7 @@ def plan(
     sampled_temperature: float | None = None,
     sampled_top_p: float | None = None,
     recipe: str | None = None,
+    processes: int | None = None,
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
@@ -135,6 +136,7 @@ def plan(
         sampled_top_p: Of that sampling: draws among the likeliest tokens whose probabilities sum to it; by default
             the paper's 0.9.
         recipe: A name of `speechbench.recipes.list`; what is given here stands on top of it.
+        processes: That train each run together; `None` for those that this one was started with.
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
@@ -146,7 +148,8 @@ def plan(
         "metrics": metrics or None, "sampled_passes": sampled_passes, "sampled_temperature": sampled_temperature,
         "sampled_top_p": sampled_top_p,
     }  # fmt: skip
-    asked = ask(recipe, given, config or {}, controls=controls, steps=steps, limit=limit, out=Path(out), strict=strict)
+    others = {"controls": controls, "steps": steps, "limit": limit, "strict": strict}
+    asked = ask(recipe, given, config or {}, out=Path(out), processes=processes or world_size(), **others)
     return plan_of(asked, progress or Progress())
 
 
@@ -229,8 +232,8 @@ def _shared(
         shared["validation"] = validations
     if asked.sampled is not None:
         shared["sampled"] = dataclasses.asdict(asked.sampled)
-    if world_size() > 1:  # a step learns from the examples of all processes
-        shared["processes"] = world_size()
+    if asked.processes > 1:  # a step learns from the examples of all processes
+        shared["processes"] = asked.processes
     code = code_hash(asked.model)
     if code is not None:  # a model of the user's own: when its file is edited, it is another
         shared["model_file"] = code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,9 @@ from speechbench.asking import Asked
 from speechbench.errors import SpeechbenchError, sentence_of
 
 if TYPE_CHECKING:
+    from speechbench.engines.together import Launcher
     from speechbench.grid import PlannedRun
+    from speechbench.planning import Plan
 
 DONE, HELD, FAILED, STOPPED, DIED = "done", "held", "failed", "stopped", "died"
 """What comes of a run: its result is there; someone else does it; an error; it was asked to stop, and has a checkpoint;
@@ -54,7 +55,6 @@ class Doer:
         from speechbench.progress import Progress
 
         self._planned = plan_of(asked, Progress())
-        self._runs: Mapping[str, PlannedRun] = {run.id: run for run in self._planned.runs}
 
     def do(self, id_: str) -> Outcome:
         """Does a run, unless someone else holds its folder.
@@ -66,10 +66,8 @@ class Doer:
         from speechbench.one_run import do_run
         from speechbench.progress import Progress
 
-        if id_ not in self._runs:
-            return Outcome(id_, FAILED, SpeechbenchError(_OTHERS))
-        run = self._runs[id_]
         try:
+            run = find(self._planned, id_)
             with held(run.folder) as ours:
                 if not ours:
                     return Outcome(id_, HELD)
@@ -78,6 +76,29 @@ class Doer:
         except Exception as error:
             return Outcome(id_, FAILED, portable(error))
         return Outcome(id_, DONE)
+
+
+def doer_of(asked: Asked) -> Doer | Launcher:
+    """Who does the runs of an ablation in a worker: this process, or several that it starts for each.
+
+    Raises:
+        Exception: What planning raises.
+    """
+    from speechbench.engines.together import Launcher
+
+    return Doer(asked) if asked.processes == 1 else Launcher(asked)
+
+
+def find(planned: Plan, id_: str) -> PlannedRun:
+    """A run of a plan.
+
+    Raises:
+        SpeechbenchError: If it is not there.
+    """
+    for run in planned.runs:
+        if run.id == id_:
+            return run
+    raise SpeechbenchError(_OTHERS)
 
 
 def portable(error: Exception) -> Exception:

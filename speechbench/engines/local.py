@@ -45,7 +45,7 @@ class Local:
         """As `Engine.run_all`."""
         left = Left(planned, progress)
         if left:
-            environments = [share.environment for share in shares(self.jobs)]
+            environments = [share.environment for share in shares(self.jobs, planned.asked.processes)]
             drive(left, Processes(planned.asked, planned.folder / LOGS, environments[: len(left)]))
         left.raise_failures()
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechbench.asking import Asked
 from speechbench.engines.base import Left
-from speechbench.engines.doing import DIED, DONE, FAILED, STOPPED, Doer, Outcome, portable
+from speechbench.engines.doing import DIED, DONE, FAILED, STOPPED, Doer, Outcome, doer_of, portable
 from speechbench.engines.driving import drive
 from speechbench.engines.local import LOGS
 from speechbench.engines.resources import cores
@@ -35,6 +35,9 @@ from speechbench.one_run import name_of
 from speechbench.planning import Plan
 from speechbench.progress import Progress
 from speechbench.tables import counted
+
+if TYPE_CHECKING:
+    from speechbench.engines.together import Launcher
 
 HERE = "local"
 """Address of a cluster of this machine alone, which begins and ends with the command."""
@@ -53,13 +56,13 @@ class Ray:
         address: "auto" for the cluster of this machine, or HOST:PORT; `None` for what RAY_ADDRESS says, or `HERE`.
         jobs: Runs at once; `None` for as many as there is room for. More wait with Ray, which asks an autoscaler for
             machines.
-        cpus: Of each run, which are its threads.
-        gpus: Of each run, or a part of one; `None` for one where the cluster has any.
+        cpus: Of each run, which are the threads of its processes; `None` for one for each process.
+        gpus: Of each run, or a part of one; `None` for one for each process where the cluster has any.
     """
 
     address: str | None = None
     jobs: int | None = None
-    cpus: float = 1
+    cpus: float | None = None
     gpus: float | None = None
 
     def run_all(self, planned: Plan, progress: Progress) -> None:
@@ -72,10 +75,10 @@ class Ray:
         left = Left(planned, progress)
         if left:
             with _connected(self.address, planned.folder / LOGS / "ray.log", progress.tell) as ray:
-                gpus = self.gpus
+                cpus, gpus, processes = self.cpus, self.gpus, planned.asked.processes
                 if gpus is None:
-                    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-                drive(left, Tasks(ray, planned.asked, self.jobs, self.cpus, gpus, progress.tell))
+                    gpus = processes if ray.cluster_resources().get("GPU") else 0
+                drive(left, Tasks(ray, planned.asked, self.jobs, cpus or processes, gpus, progress.tell))
         left.raise_failures()
 
 
@@ -205,7 +208,7 @@ def work(ablation: bytes, id_: str) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _doer(ablation: bytes) -> Doer:
+def _doer(ablation: bytes) -> Doer | Launcher:
     """Stays with its worker, and with it the model and the data."""
     asked, folder, environment = pickle.loads(ablation)
     assert isinstance(asked, Asked) and isinstance(environment, Mapping)
@@ -217,7 +220,7 @@ def _doer(ablation: bytes) -> Doer:
             f"{folder}, where the command was given, cannot be entered on {os.uname().nodename} "
             f"({error.strerror}): give it in a folder that all machines of the cluster share"
         ) from None
-    return Doer(asked)
+    return doer_of(asked)
 
 
 @contextmanager

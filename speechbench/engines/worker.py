@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from speechbench.engines.doing import FAILED, STOPPED, Doer, Outcome, portable
+from speechbench.engines.doing import FAILED, STOPPED, Outcome, doer_of, portable
+from speechbench.engines.together import end_with
 
 
 def main() -> None:
@@ -22,15 +22,10 @@ def main() -> None:
     messages, life = (int(word) for word in sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is heard by who started this one
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
+    end_with(life)
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
         _work(Connection(messages))
     os._exit(0)  # taking torch down in good order takes seconds
-
-
-def _end_with(life: int) -> None:
-    os.read(life, 1)  # nothing is ever written there
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work(connection: Connection) -> None:
@@ -38,7 +33,7 @@ def _work(connection: Connection) -> None:
     while True:
         id_ = connection.recv()
         try:
-            doer = doer or Doer(asked)
+            doer = doer or doer_of(asked)
             outcome = doer.do(id_)
         except KeyboardInterrupt:
             connection.send(Outcome(id_, STOPPED))

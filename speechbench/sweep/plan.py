@@ -125,6 +125,11 @@ def plan_sweep(
         MissingError: If Optuna is missing.
     """
     progress, seed = progress or Progress(), SEED if seed is None else seed
+    if planned.asked.processes != distributed.world_size():
+        raise UsageError(
+            f"processes={planned.asked.processes} with a sweep, which this process does itself: start the command with "
+            f"`accelerate launch --num_processes {planned.asked.processes}` instead"
+        )
     if seed in planned.asked.seeds:
         raise UsageError(f"sweep_seed={seed} is a seed of the ablation: give another, or luck is chosen and measured")
     fields = {stage: settable(stage, function) for stage, function in planned.trainers.items()}

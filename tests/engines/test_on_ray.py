@@ -215,7 +215,7 @@ def test_where_there_is_no_cluster(planned: Plan, monkeypatch: pytest.MonkeyPatc
 
 
 def test_ray_is_chosen_by_name() -> None:
-    assert engine_of("ray") == Ray(None, None, 1, None)
+    assert engine_of("ray") == Ray(None, None, None, None)
     assert engine_of("ray", 5, "10.0.0.7:6379", 4, 0.5) == Ray("10.0.0.7:6379", 5, 4, 0.5)
     with pytest.raises(UsageError, match=r"address=auto, gpus=1: only engine=ray asks for that"):
         engine_of("local", 2, "auto", None, 1)
