@@ -249,10 +249,8 @@ def _data(
         return before.examples, before.shared["data"]
     with recipes.saying_where(asked.recipe, benchmark.name):
         benchmark.prepare(progress.advance)
-        examples, learned = (
-            benchmark.load(asked.split, asked.split_limit or asked.limit),
-            benchmark.load("train", asked.limit),
-        )
+        examples = benchmark.load(asked.split, asked.split_limit or asked.limit)
+        learned = benchmark.load("train", asked.limit)
     return examples, {
         asked.split: fingerprint(examples, progress.advance),
         "train": fingerprint(learned, progress.advance),
