@@ -67,6 +67,7 @@ def ablate(
     cpus: float | None = None,
     gpus: float | None = None,
     processes: int | None = None,
+    report_to: Sequence[str] = (),
 ) -> Board:
     """Trains and measures every run of the grid that is not there yet, and ranks them.
 
@@ -83,7 +84,7 @@ def ablate(
     is_swept = is_asked(sweep, sweep_trials, sweep_metric, sweep_seed)
     planned = plan(
         rewards, trainers, benchmark, model, seeds, controls, steps, limit, config, out, progress, strict, metrics,
-        sampled_passes, sampled_temperature, sampled_top_p, recipe, processes,
+        sampled_passes, sampled_temperature, sampled_top_p, recipe, processes, report_to,
     )  # fmt: skip
     if is_swept:
         planned = run_sweep(
@@ -110,6 +111,7 @@ def train(
     sampled_temperature: float | None = None,
     sampled_top_p: float | None = None,
     recipe: str | None = None,
+    report_to: Sequence[str] = (),
 ) -> Training:
     """Does one training and its evaluation, and the base model's, if they are not there yet.
 
@@ -124,7 +126,7 @@ def train(
     planned = plan(
         [] if reward is None else [reward], [trainer], benchmark, model, None if seed is None else [seed], False,
         steps, limit, config, out, progress, strict, metrics, sampled_passes, sampled_temperature, sampled_top_p,
-        recipe,
+        recipe, report_to=report_to,
     )  # fmt: skip
     run_all(planned, progress)
     return Training(board_of(planned), model_folder(planned.runs[-1]))

@@ -35,6 +35,7 @@ class Asked:
         split: What the runs are measured on.
         split_limit: Measure on the first so many examples of it; `None` for `limit`.
         processes: That train each run together.
+        report_to: Names of `speechbench.reporting.TRACKERS`, which hear of every training; no part of a run's identity.
 
     Raises:
         UsageError: If a value is none of its kind.
@@ -58,6 +59,7 @@ class Asked:
     split: str = "test"
     split_limit: int | None = None
     processes: int = 1
+    report_to: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for what in ("rewards", "trainers", "seeds"):

@@ -41,6 +41,7 @@ _ASKED = several(
     _default("--sampled-temperature", 0.9, "Of these.", type=float),
     _default("--sampled-top-p", 0.9, "Of these.", type=float),
     click.option("--recipe", help="Whose values stand where none are given: paper-sqa, paper-ast."),
+    click.option("--report-to", callback=specs, help="Trackers that hear of it: tensorboard, wandb, trackio."),
     options("strict", "config", "out", "json", "quiet"),
 )
 

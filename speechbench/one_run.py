@@ -21,6 +21,7 @@ from speechbench.models.loading import code_hash, load_model
 from speechbench.planning import Plan, input_of
 from speechbench.progress import Progress
 from speechbench.provenance import provenance
+from speechbench.reporting import reported
 from speechbench.rewards.base import total_usage
 from speechbench.rewards.combined import families_of
 from speechbench.run_files import remove_temporary
@@ -140,7 +141,10 @@ def do_run(planned: Plan, run: PlannedRun, progress: Progress) -> None:
     Where it fails, the folder says why until it is tried again.
     """
     try:
-        with recorded(progress, run.folder, run.steps) as progress:
+        with (
+            recorded(progress, run.folder, run.steps) as progress,
+            reported(progress, planned, run) as progress,
+        ):
             _do_run(planned, run, progress)
     except Exception as error:
         with suppress(OSError, SpeechbenchError):  # what failed is what is to be told

@@ -33,6 +33,7 @@ from speechbench.models.base import Sampling, SpeechModel
 from speechbench.models.loading import code_hash, load_model
 from speechbench.progress import Progress
 from speechbench.registry import TRAINERS
+from speechbench.reporting import check
 from speechbench.rewards.base import Reward
 from speechbench.rewards.loading import identity, load_reward, resolve
 from speechbench.rewards.needs import require_met
@@ -107,6 +108,7 @@ def plan(
     sampled_top_p: float | None = None,
     recipe: str | None = None,
     processes: int | None = None,
+    report_to: Sequence[str] = (),
 ) -> Plan:
     """Resolves what is to be run; makes the benchmark's data if that is not there yet.
 
@@ -129,14 +131,13 @@ def plan(
         out: Where the ablation's folder is made.
         progress: Told of what takes long.
         strict: End at anything missing or broken in the data, instead of doing without.
-        metrics: Specs of what is measured; if there are none the recipe's, without one the benchmark's own.
-        sampled_passes: Beside the greedy evaluation, answer the test examples so many times over, sampling; by
-            default 0.
+        metrics: Specs of what is measured; by default the recipe's, without one the benchmark's own.
+        sampled_passes: Also answer the test examples so many times over, sampling; by default 0.
         sampled_temperature: Of that sampling; by default the paper's 0.9.
-        sampled_top_p: Of that sampling: draws among the likeliest tokens whose probabilities sum to it; by default
-            the paper's 0.9.
+        sampled_top_p: Of that sampling, as `speechbench.models.base.Sampling` has it; by default the paper's 0.9.
         recipe: A name of `speechbench.recipes.list`; what is given here stands on top of it.
         processes: That train each run together; `None` for those that this one was started with.
+        report_to: Experiment trackers that hear of every training: "tensorboard", "wandb", "trackio".
 
     Raises:
         UsageError: If a name, a value or a combination is wrong.
@@ -148,7 +149,7 @@ def plan(
         "metrics": metrics or None, "sampled_passes": sampled_passes, "sampled_temperature": sampled_temperature,
         "sampled_top_p": sampled_top_p,
     }  # fmt: skip
-    others = {"controls": controls, "steps": steps, "limit": limit, "strict": strict}
+    others = {"controls": controls, "steps": steps, "limit": limit, "strict": strict, "report_to": check(report_to)}
     asked = ask(recipe, given, config or {}, out=Path(out), processes=processes or world_size(), **others)
     return plan_of(asked, progress or Progress())
 
@@ -234,8 +235,7 @@ def _shared(
         shared["sampled"] = dataclasses.asdict(asked.sampled)
     if asked.processes > 1:  # a step learns from the examples of all processes
         shared["processes"] = asked.processes
-    code = code_hash(asked.model)
-    if code is not None:  # a model of the user's own: when its file is edited, it is another
+    if (code := code_hash(asked.model)) is not None:  # of the user's own: when its file is edited, it is another
         shared["model_file"] = code
     return shared
 

@@ -35,3 +35,41 @@ class Progress:
 
     def skip(self, units: int) -> None:
         """So many units need not be done after all."""
+
+
+class Relay(Progress):
+    """Passes on all that it hears; subclasses do something besides.
+
+    Args:
+        inner: Hears it.
+    """
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def plan(self, units: int) -> None:
+        self._inner.plan(units)
+
+    def start(self, what: str, number: int, total: int) -> None:
+        self._inner.start(what, number, total)
+
+    def step(self, logged: Mapping[str, float]) -> None:
+        self._inner.step(logged)
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        self._inner.advance(what, done, total)
+
+    def aside(self, what: str, done: int, total: int) -> None:
+        self._inner.aside(what, done, total)
+
+    def tell(self, text: str) -> None:
+        self._inner.tell(text)
+
+    def finish(self, what: str, seconds: float, summary: str) -> None:
+        self._inner.finish(what, seconds, summary)
+
+    def beside(self, place: int) -> Progress:
+        return self._inner.beside(place)
+
+    def skip(self, units: int) -> None:
+        self._inner.skip(units)

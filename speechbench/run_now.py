@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from speechbench.progress import Progress
+from speechbench.progress import Progress, Relay
 
 NOW = ".now.json"
 _EVERY = 1.0  # seconds between news
@@ -76,11 +76,12 @@ def recorded(progress: Progress, folder: Path, steps: int) -> Iterator[Progress]
             (folder / NOW).unlink(missing_ok=True)
 
 
-class _Recorded(Progress):
+class _Recorded(Relay):
     """Writes at the first word of anything new, then once a second at most."""
 
     def __init__(self, progress: Progress, folder: Path, steps: int) -> None:
-        self._inner, self._folder = progress, folder
+        super().__init__(progress)
+        self._folder = folder
         self._begun = time.monotonic()
         self._written = float("-inf")
         self._first: tuple[float, int] | None = None  # when the first step was done, and which it was
@@ -88,7 +89,7 @@ class _Recorded(Progress):
         self._write(self._now)
 
     def step(self, logged: Mapping[str, float]) -> None:
-        self._inner.step(logged)
+        super().step(logged)
         step, at = int(logged["step"]), time.monotonic()
         if self._first is None:
             self._first = at, step
@@ -106,22 +107,16 @@ class _Recorded(Progress):
         )
 
     def advance(self, what: str, done: int, total: int) -> None:
-        self._inner.advance(what, done, total)
+        super().advance(what, done, total)
         self._write(dataclasses.replace(self._now, what=what, done=done, total=total))
 
     def aside(self, what: str, done: int, total: int) -> None:
-        self._inner.aside(what, done, total)
+        super().aside(what, done, total)
         self._write(dataclasses.replace(self._now, what=what, done=done, total=total))
 
     def tell(self, text: str) -> None:
-        self._inner.tell(text)
+        super().tell(text)
         self._write(dataclasses.replace(self._now, told=(*self._now.told, text)), is_urgent=True)
-
-    def finish(self, what: str, seconds: float, summary: str) -> None:
-        self._inner.finish(what, seconds, summary)
-
-    def skip(self, units: int) -> None:
-        self._inner.skip(units)
 
     def _write(self, news: Now, is_urgent: bool = False) -> None:
         is_new = is_urgent or news.what != self._now.what or news.done >= news.total

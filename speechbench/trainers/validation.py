@@ -17,7 +17,7 @@ from speechbench.benchmarks.base import Benchmark, Example
 from speechbench.errors import MissingError, SpeechbenchError, UsageError
 from speechbench.evaluation import evaluate
 from speechbench.models.base import Sampling, SpeechModel
-from speechbench.progress import Progress
+from speechbench.progress import Relay
 from speechbench.rewards.base import Reward, total_usage
 from speechbench.rewards.loading import load_reward
 from speechbench.rewards.measure import check_metric, prepare
@@ -135,17 +135,11 @@ class Validation:
         return self._folder / f"{BEST}-{best.step}"
 
 
-class _Aside(Progress):
+class _Aside(Relay):
     """Reports an evaluation as work between two steps."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
     def advance(self, what: str, done: int, total: int) -> None:
-        self._progress.aside("validating", done, total)
-
-    def tell(self, text: str) -> None:
-        self._progress.tell(text)
+        self.aside("validating", done, total)
 
 
 def _known(reward: Reward | None) -> dict[str, Reward]:
