@@ -36,7 +36,8 @@ def until(happened: Callable[[], Any], process: subprocess.Popen[str]) -> None:
 def steps_of(run: Path) -> list[int]:
     """The steps that a run's folder tells of."""
     path = run / "train.jsonl"
-    return [json.loads(line)["step"] for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line)["step"] for line in lines if line.endswith("\n")]  # the last may be half written
 
 
 def training(out: Path, steps: int) -> list[Path]:

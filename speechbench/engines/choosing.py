@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from speechbench.distributed import world_size
 from speechbench.engines.base import Engine
 from speechbench.engines.in_process import InProcess
@@ -52,4 +54,6 @@ def engine_of(
             f"{world_size()} processes were started to train together, which do one run at a time: leave jobs, "
             "processes and engine out, or start the command without torchrun or accelerate launch"
         )
+    if name == "local" and sys.platform == "win32":
+        raise UsageError("jobs and processes start workers as Unix has them: leave them out, or work in WSL")
     return Local(jobs or 1) if name == "local" else Ray(address, jobs, cpus, gpus)

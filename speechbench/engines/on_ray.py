@@ -244,6 +244,7 @@ def _connected(address: str | None, log: Path, tell: Callable[[str], None]) -> I
 
 def _connect(ray: ModuleType, address: str, tell: Callable[[str], None]) -> None:
     here = {"num_cpus": cores()} if address == HERE else {}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is done here is told to nobody unasked
     try:
         if (host_port := _HOST_PORT.fullmatch(address)) is not None:  # Ray waits for minutes where nobody answers
             socket.create_connection((host_port[1], int(host_port[2])), timeout=_ANSWER).close()

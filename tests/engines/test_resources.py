@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from hypothesis import given
@@ -56,9 +57,13 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cores() <= (os.cpu_count() or 1)
 
 
-def test_engines_are_chosen_by_name() -> None:
+def test_engines_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(engine_of(), InProcess) and engine_of("local", 3) == Local(3)
     with pytest.raises(UsageError, match=r"engine='locl' is none of local.*did you mean 'local'"):
         engine_of("locl")
     with pytest.raises(UsageError, match="jobs=0 should be a whole number of at least 1"):
         engine_of("local", 0)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert isinstance(engine_of(), InProcess)
+    with pytest.raises(UsageError, match="start workers as Unix has them"):
+        engine_of("local", 2)
