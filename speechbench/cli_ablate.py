@@ -68,8 +68,7 @@ _ASKED = several(
 def ablate(
     dry_run: bool, as_json: bool, quiet: bool, config: Path | None, sweep: tuple[str, ...], sweep_trials: int | None,
     sweep_metric: str | None, sweep_seed: int | None, engine: str, jobs: int | None,
-    address: str | None, cpus: float | None, gpus: float | None,
-    processes: int | None, **grid: Any,
+    address: str | None, cpus: float | None, gpus: float | None, processes: int | None, **grid: Any,
 ) -> None:  # fmt: skip
     """Train once per reward, trainer and seed, measure everything, rank."""
     with work(quiet or as_json, resumes=True) as (console, progress):

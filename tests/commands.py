@@ -33,6 +33,14 @@ def until(happened: Callable[[], Any], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def two_folders(parent: Path, settings: str) -> tuple[Path, Path]:
+    """Two folders to give the same command in, with the same settings.yaml."""
+    for folder in (found := (parent / "one", parent / "two")):
+        folder.mkdir()
+        (folder / "settings.yaml").write_text(settings)
+    return found
+
+
 def steps_of(run: Path) -> list[int]:
     """The steps that a run's folder tells of."""
     path = run / "train.jsonl"

@@ -11,22 +11,19 @@ import pytest
 
 from speechbench.locks import claimed
 from speechbench.run_status import status
-from tests.commands import outcomes, start, steps_of, training, until
+from tests.commands import outcomes, start, steps_of, training, two_folders, until
 
 GRID = ["ablate", "--rewards", "bleu", "--limit", "6", "--out", "runs", "--config", "settings.yaml"]
 SETTINGS = """
 sft: {max_steps: 4, save_steps: 2}
-grpo: {max_steps: 10, save_steps: 2, num_generations: 4, max_completion_length: 16}
-mixed-grpo: {max_steps: 10, save_steps: 2, num_generations: 4, max_completion_length: 16}
+grpo: {max_steps: 20, save_steps: 2, num_generations: 4, max_completion_length: 16}
+mixed-grpo: {max_steps: 20, save_steps: 2, num_generations: 4, max_completion_length: 16}
 """
 
 
 @pytest.mark.slow
 def test_killed_workers_a_killed_driver_and_two_of_them_change_nothing(tmp_path: Path) -> None:
-    undisturbed, disturbed = tmp_path / "one", tmp_path / "two"
-    for folder in (undisturbed, disturbed):
-        folder.mkdir()
-        (folder / "settings.yaml").write_text(SETTINGS)
+    undisturbed, disturbed = two_folders(tmp_path, SETTINGS)
     alone = start(undisturbed, *GRID)
 
     two = start(disturbed, *GRID, "--jobs", "2")

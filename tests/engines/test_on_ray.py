@@ -23,7 +23,7 @@ from speechbench.engines.on_ray import Ray, Tasks, work
 from speechbench.errors import UsageError
 from speechbench.locks import claimed
 from speechbench.planning import Plan, plan
-from tests.commands import outcomes, start, steps_of, training, until
+from tests.commands import outcomes, start, steps_of, training, two_folders, until
 
 ray = pytest.importorskip("ray")
 
@@ -54,10 +54,7 @@ def two_machines() -> Iterator[tuple[Any, Any]]:
 @pytest.mark.timeout(600)
 def test_lost_workers_machines_and_drivers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default: beside other tests they would hardly get on
-    undisturbed, disturbed = tmp_path / "one", tmp_path / "two"
-    for folder in (undisturbed, disturbed):
-        folder.mkdir()
-        (folder / "settings.yaml").write_text(SETTINGS)
+    undisturbed, disturbed = two_folders(tmp_path, SETTINGS)
     alone, runs = start(undisturbed, *GRID), disturbed / "runs"
 
     with two_machines() as (cluster, second):

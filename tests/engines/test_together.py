@@ -18,7 +18,8 @@ from speechbench.engines.together import Launcher
 from speechbench.errors import UsageError
 from speechbench.planning import plan
 from speechbench.sweep import plan_sweep
-from tests.commands import outcomes, start, steps_of, training, until
+from tests.commands import outcomes, start, steps_of, training, two_folders, until
+from tests.test_distributed_training import LAUNCHERS
 
 GRID = [
     "ablate",
@@ -36,18 +37,12 @@ GRID = [
 SETTINGS = """
 grpo: {max_steps: 12, save_steps: 4, num_generations: 4, max_completion_length: 16, per_device_train_batch_size: 2}
 """
-LAUNCHED = [
-    "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "speechbench",
-]  # fmt: skip
+LAUNCHED = [*LAUNCHERS["accelerate"], "-m", "speechbench"]
 
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_is_stopped_and_goes_on_to_what_accelerate_launch_comes_to(tmp_path: Path) -> None:
-    launched, started = tmp_path / "one", tmp_path / "two"
-    for folder in (launched, started):
-        folder.mkdir()
-        (folder / "settings.yaml").write_text(SETTINGS)
+    launched, started = two_folders(tmp_path, SETTINGS)
     process = start(started, *GRID, "--processes", "2")
     until(lambda: training(started / "runs", 2), process)
     (run,) = training(started / "runs", 2)
